@@ -1,0 +1,266 @@
+"""Pictures to learn from: a source becomes a uint8 store, the store becomes `(L, ab)` batches.
+
+Pictures are kept as uint8 RGB (3 bytes a pixel, lossless) and cropped, flipped and converted to Lab on the device,
+a batch at a time.
+"""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
+from tqdm import tqdm
+
+from colorlib.color import rgb_to_lab, split_lab
+from colorlib.downloads import DATASETS, fetch_photos
+from colorlib.images import ImageReadError, find_images, fit_square, read_image
+from colorlib.scenes import Scenes, paint_scenes
+
+# Held-out scenes are painted from seeds of their own, so that no training seed can meet them.
+VALID_SEED, TEST_SEED = 900_000_001, 900_000_002
+# Photos inside scikit-image (s) and scikit-learn (l). The held-out ones never train anything.
+BUNDLED_TRAIN = ("s:astronaut", "s:coffee", "s:rocket", "s:retina", "s:hubble_deep_field", "s:motorcycle_left")
+BUNDLED_VALID = ("s:chelsea",)
+BUNDLED_TEST = ("l:china", "l:flower")
+BUNDLED_REPEATS = 64  # six photos make a short epoch: draw each this often, cropped anew
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Where the colours of a set of scenes are determined, ambiguous, or near an edge; (N, H, W), in loader order."""
+
+    determined: torch.Tensor  # bool
+    ambiguous: torch.Tensor  # bool
+    edges: torch.Tensor  # bool
+    objects: torch.Tensor  # integer ids, 0 = background
+
+
+class Batches:
+    """An iterable of (L, ab) batches, network-scaled, from a store of uint8 pictures.
+
+    Args:
+        rgb: (N, 3, S, S) uint8; it is kept on `device`.
+        size: side of the pictures given out, at most S.
+        batch_size: pictures a batch. A shuffled set leaves an incomplete last batch out, a fixed one gives it.
+        shuffled: draw order, crops (from S×S down to size×size, resized to size) and flips at random.
+        seed: with the epoch's number it decides every random draw, so that a training can resume mid-epoch.
+        repeats: how often an epoch draws each picture.
+        masks: for scenes, in the order of `rgb`.
+    """
+
+    def __init__(
+        self,
+        rgb: torch.Tensor,
+        size: int,
+        batch_size: int,
+        *,
+        shuffled: bool = False,
+        seed: int = 0,
+        repeats: int = 1,
+        masks: Masks | None = None,
+        device: str = "cpu",
+    ):
+        self.rgb = rgb.to(device)
+        self.size, self.batch_size, self.shuffled = size, batch_size, shuffled
+        self.seed, self.repeats, self.masks = seed, repeats, masks
+        self._visits = 0
+
+    def __len__(self) -> int:
+        n = len(self.rgb) * self.repeats
+        return max(1, n // self.batch_size) if self.shuffled else -(-n // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Give one epoch; each new visit to a shuffled set is the next epoch."""
+        self._visits += 1
+        return self.epoch(self._visits - 1)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Give the batches of one epoch, from batch `start` on: L (B, 1, size, size), ab (B, 2, size, size)."""
+        order = np.tile(np.arange(len(self.rgb)), self.repeats)
+        if self.shuffled:
+            order = np.random.default_rng([self.seed, number]).permutation(order)
+        for index in range(start, len(self)):
+            chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+            rgb = self.rgb[torch.from_numpy(chosen).to(self.rgb.device)]
+            if self.shuffled:
+                rgb = _crop_and_flip(rgb, self.size, np.random.default_rng([self.seed, number, index]))
+            yield split_lab(rgb_to_lab(rgb))
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """The three parts of a source: `train` shuffled, `valid` to choose by and `test` to report, both fixed."""
+
+    train: Batches
+    valid: Batches
+    test: Batches
+    source: str
+    skipped: list[str] = field(default_factory=list)  # one sentence a file that could not be read
+
+    @property
+    def masks(self) -> Masks | None:
+        """The masks of the test scenes (`valid.masks` has the others); None for photos."""
+        return self.test.masks
+
+    def __repr__(self) -> str:
+        counts = " · ".join(f"{len(getattr(self, part).rgb):,} {part}" for part in ("train", "valid", "test"))
+        left_out = f" · {len(self.skipped)} files left out" if self.skipped else ""
+        return f"{self.source}: {counts} pictures, {self.train.size}×{self.train.size} px{left_out}"
+
+
+def make_loaders(
+    source: str | os.PathLike = "scenes",
+    size: int = 64,
+    batch_size: int = 8,
+    *,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    seed: int = 0,
+    store_size: int | None = None,
+    device: str = "cpu",
+) -> Loaders:
+    """Make train, valid and test batches from a source, split by picture, never by crop.
+
+    Args:
+        source: "scenes" (painted), "bundled" (nine photos that come with scikit-image and scikit-learn), "imagenette"
+            or "coco" (downloaded once), or a folder of photos.
+        size: side of the training pictures, pixels.
+        batch_size: pictures a batch.
+        n_train: training pictures; default 1,500 scenes, or all photos there are.
+        n_test: pictures in each of valid and test; default 200 scenes, or 5 % of the photos.
+        seed: decides the painted training scenes and every random draw. Held-out pictures do not depend on it.
+        store_size: side at which training photos are kept, pixels; crops are taken at scales between it and `size`.
+            Default 2 × size. Held-out photos are seen whole.
+        device: where the store lives and the batches come out.
+    Raises:
+        ValueError: unknown source, a folder with fewer than three readable photos, or a number out of range.
+        DownloadError: the photos must be downloaded and can't be.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    store_size = store_size or 2 * size
+    if store_size < size:
+        raise ValueError(f"store_size must be at least size ({size}), got {store_size}.")
+    common = {"size": size, "batch_size": batch_size, "device": device}
+    if source == "scenes":
+        return _scene_loaders(n_train or 1500, n_test or 200, seed, common)
+    if source == "bundled":
+        train = [fit_square(_bundled_photo(name), store_size) for name in BUNDLED_TRAIN]
+        valid, test = ([fit_square(_bundled_photo(name), size) for name in part] for part in (BUNDLED_VALID, BUNDLED_TEST))
+        return _photo_loaders("bundled", train, valid, test, [], seed, BUNDLED_REPEATS, common)
+    folder = fetch_photos(source) if source in DATASETS else Path(source)
+    if not folder.is_dir():
+        names = ", ".join(["scenes", "bundled", *DATASETS])
+        raise ValueError(f"source is {str(source)!r}, which is neither a folder nor one of: {names}.")
+    return _folder_loaders(folder, n_train, n_test, store_size, seed, common)
+
+
+def _scene_loaders(n_train: int, n_test: int, seed: int, common: dict) -> Loaders:
+    if seed in (VALID_SEED, TEST_SEED):
+        raise ValueError(f"seed {seed} paints the held-out scenes; choose another one to train on.")
+    size = common["size"]
+    train = paint_scenes(n_train, size, seed)
+    valid, test = paint_scenes(n_test, size, VALID_SEED), paint_scenes(n_test, size, TEST_SEED)
+    return Loaders(
+        Batches(train.rgb, shuffled=True, seed=seed, **common),
+        Batches(valid.rgb, masks=_masks(valid), **common),
+        Batches(test.rgb, masks=_masks(test), **common),
+        source="scenes",
+    )
+
+
+def _masks(scenes: Scenes) -> Masks:
+    return Masks(scenes.determined, scenes.ambiguous, scenes.edges, scenes.objects)
+
+
+def _folder_loaders(
+    folder: Path, n_train: int | None, n_test: int | None, store_size: int, seed: int, common: dict
+) -> Loaders:
+    # Sorting by a hash of the name splits at random, yet the same way on every machine and in every run.
+    paths = sorted(find_images(folder), key=lambda path: _hash(path.relative_to(folder).as_posix().encode()))
+    n_test = n_test or max(1, round(0.05 * len(paths)))
+    pictures, skipped = _read_squares(paths, store_size, 2 * n_test + n_train if n_train else None)
+    if len(pictures) < 2 * n_test + 1:
+        raise ValueError(
+            f"{folder}: {len(pictures)} different photos could be read and {len(skipped)} could not; "
+            f"training needs at least {2 * n_test + 1}: {n_test} to choose by, {n_test} to test, the rest to learn from."
+        )
+    if skipped:
+        warnings.warn(f"{len(skipped)} of {len(paths)} files were left out: {' '.join(skipped[:5])}", stacklevel=3)
+    test, valid, train = pictures[:n_test], pictures[n_test : 2 * n_test], pictures[2 * n_test :]
+    valid, test = ([fit_square(picture, common["size"]) for picture in part] for part in (valid, test))
+    return _photo_loaders(str(folder), train, valid, test, skipped, seed, 1, common)
+
+
+def _read_squares(paths: list[Path], side: int, limit: int | None) -> tuple[list[np.ndarray], list[str]]:
+    """Read photos as side×side squares until `limit` are there; leave out what can't be read and what comes twice."""
+    pictures, skipped, seen = [], [], set()
+
+    def read(path: Path) -> np.ndarray | str:
+        try:
+            return fit_square(read_image(path), side)
+        except ImageReadError as error:
+            return str(error)
+
+    with ThreadPoolExecutor() as pool, tqdm(total=limit or len(paths), desc="reading photos", leave=False) as bar:
+        for start in range(0, len(paths), 256):
+            for square in pool.map(read, paths[start : start + 256]):
+                if isinstance(square, str):
+                    skipped.append(square)
+                elif (key := _hash(square.tobytes())) not in seen:
+                    seen.add(key)
+                    pictures.append(square)
+                    bar.update()
+            if limit and len(pictures) >= limit:
+                return pictures[:limit], skipped
+    return pictures, skipped
+
+
+def _photo_loaders(
+    source: str, train: list, valid: list, test: list, skipped: list[str], seed: int, repeats: int, common: dict
+) -> Loaders:
+    train, valid, test = (torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2) for part in (train, valid, test))
+    return Loaders(
+        Batches(train, shuffled=True, seed=seed, repeats=repeats, **common),
+        Batches(valid, **common),
+        Batches(test, **common),
+        source=source,
+        skipped=skipped,
+    )
+
+
+def _bundled_photo(name: str) -> np.ndarray:
+    """Read one of the photos inside scikit-image ("s:name") or scikit-learn ("l:name"): (H, W, 3) uint8."""
+    library, photo = name.split(":")
+    if library == "l":
+        from sklearn.datasets import load_sample_image  # scikit-learn takes a second to import
+
+        return load_sample_image(f"{photo}.jpg")
+    import skimage
+
+    folder = Path(skimage.__file__).parent / "data"
+    return read_image(next(folder.glob(f"{photo}.*")))
+
+
+def _crop_and_flip(rgb: torch.Tensor, size: int, rng: np.random.Generator) -> torch.Tensor:
+    """Cut a random square of random scale from each picture, flip half of them: uint8 (B, 3, size, size)."""
+    pictures = []
+    for picture in rgb:
+        side = int(rng.integers(size, rgb.shape[-1] + 1))
+        top, left = rng.integers(0, rgb.shape[-1] - side + 1, size=2)
+        crop = picture[:, top : top + side, left : left + side]
+        if side != size:
+            crop = F.interpolate(crop[None].float(), (size, size), mode="bilinear", antialias=True)[0]
+            crop = crop.round().clamp(0, 255).to(torch.uint8)
+        pictures.append(crop.flip(-1) if rng.random() < 0.5 else crop)
+    return torch.stack(pictures)
+
+
+def _hash(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()

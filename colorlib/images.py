@@ -1,0 +1,230 @@
+"""Any image file as (H, W, 3) uint8 sRGB, with one typed error; finding, resizing and saving images."""
+
+import os
+import warnings
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from .files import atomic_write
+
+MAX_PIXELS = 100_000_000  # decoded, such a picture takes 300 MB
+MAX_FILE_BYTES = 2**30
+# The photo formats alone: Pillow's EPS reader, for one, would hand a stranger's file to Ghostscript.
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+SAVE_FORMATS = {
+    ".avif": "AVIF", ".bmp": "BMP", ".gif": "GIF", ".jfif": "JPEG", ".jp2": "JPEG2000", ".jpe": "JPEG",
+    ".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
+}  # fmt: skip
+# Chroma subsampling halves the resolution of exactly what this package adds to a photo.
+SAVE_OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "AVIF": {"quality": 90}}
+PATH_REASONS = {
+    FileNotFoundError: "does not exist",
+    IsADirectoryError: "is a folder",
+    PermissionError: "can't be opened: you have no permission to read it",
+}
+
+
+class ImageReadError(ValueError):
+    """A file can't be read as a picture; the message is one sentence that names the file and the reason."""
+
+
+def read_image(source: str | os.PathLike | BinaryIO) -> np.ndarray:
+    """Read any photo file (JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, AVIF, PNM) as pixels.
+
+    Args:
+        source: a path, or a binary file object, which is read from its start.
+    Returns:
+        (H, W, 3) uint8, sRGB, upright; transparent parts are white, of an animation the first frame.
+    Raises:
+        ImageReadError: the file can't be opened, is no such picture, is damaged, or has over `MAX_PIXELS` pixels.
+    """
+    return np.array(open_image(source))
+
+
+def open_image(source: str | os.PathLike | BinaryIO) -> Image.Image:
+    """Read a photo file as `read_image` does, but return a loaded RGB `PIL.Image`.
+
+    Its `info` holds "exif" (bytes, without the orientation, which is applied already) where the file had it.
+
+    Raises:
+        ImageReadError: as `read_image`.
+    """
+    name, data = _read_bytes(source)
+    try:
+        with warnings.catch_warnings():  # of large pictures and odd metadata; what matters of it is an error here
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            _check_before_decoding(data)
+            return _decode(data)
+    # A hostile file draws a dozen exception types from Pillow (SyntaxError, struct.error, EOFError,
+    # ZeroDivisionError, MemoryError ...), and no list of them is complete.
+    except Exception as error:
+        raise ImageReadError(f"{name} {_reason(error, data)}.") from error
+
+
+def find_images(folder: str | os.PathLike, recursive: bool = True) -> list[Path]:
+    """List the photo files of a folder, by suffix, sorted; hidden files and folders are left out.
+
+    Raises:
+        ValueError: the folder is missing, or is a file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder} {'is a file, not a folder' if folder.exists() else 'does not exist'}.")
+    found = []
+    for parent, subfolders, names in os.walk(folder):
+        subfolders[:] = [name for name in subfolders if recursive and not name.startswith(".")]
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.suffix.lower() in SAVE_FORMATS)
+
+
+def save_image(rgb: np.ndarray, path: str | os.PathLike, overwrite: bool = False, exif: bytes | None = None) -> None:
+    """Save a picture in the format its suffix names, whole or not at all.
+
+    Args:
+        rgb: (H, W, 3) uint8, sRGB.
+        path: ends in one of the suffixes of `SAVE_FORMATS`; missing folders are made.
+        overwrite: replace a file that is there already.
+        exif: metadata to keep, as `open_image(...).info["exif"]` has it; formats without EXIF drop it.
+    Raises:
+        ValueError: the suffix names no format, or the array is not a picture.
+        FileExistsError: the file is there and `overwrite` is False.
+    """
+    path = Path(path)
+    image_format = SAVE_FORMATS.get(path.suffix.lower())
+    if image_format is None:
+        raise ValueError(f"{path}: pictures are saved with one of the suffixes {', '.join(SAVE_FORMATS)}.")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already; pass overwrite=True to replace it.")
+    options = SAVE_OPTIONS.get(image_format, {}) | ({"exif": exif} if exif else {})
+    image = _as_pil(rgb)
+    with atomic_write(path) as file:
+        image.save(file, format=image_format, **options)
+
+
+def resize_image(rgb: np.ndarray, shorter_side: int) -> np.ndarray:
+    """Resize (H, W, 3) uint8 so that its shorter side has `shorter_side` pixels; the proportions stay."""
+    image = _as_pil(rgb)
+    scale = shorter_side / min(image.size)
+    size = tuple(max(1, round(side * scale)) for side in image.size)
+    return np.array(image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
+
+
+def fit_square(rgb: np.ndarray, side: int) -> np.ndarray:
+    """Resize (H, W, 3) uint8 to `side` pixels on its shorter side and keep the central (side, side, 3)."""
+    image = _as_pil(rgb)
+    shorter = min(image.size)
+    left, top = (image.width - shorter) / 2, (image.height - shorter) / 2
+    box = (left, top, left + shorter, top + shorter)  # cropping on the way spares resizing what is cut off
+    return np.array(image.resize((side, side), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0))
+
+
+def _as_pil(rgb: np.ndarray) -> Image.Image:
+    rgb = np.asarray(rgb)
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise ValueError(f"rgb must be uint8 of shape (H, W, 3), got {rgb.dtype} of shape {rgb.shape}.")
+    return Image.fromarray(np.ascontiguousarray(rgb))
+
+
+def _read_bytes(source: str | os.PathLike | BinaryIO) -> tuple[str, bytes]:
+    """Return the name of a source for messages, and all its bytes."""
+    if hasattr(source, "read"):
+        name = source.name if isinstance(getattr(source, "name", None), str) else "The picture given"
+        with suppress(AttributeError, OSError):  # a pipe can't be rewound
+            source.seek(0)
+        data = source.read(MAX_FILE_BYTES + 1)
+    else:
+        name = os.fspath(source)
+        data = _read_path(Path(name), name)
+    if not data:
+        raise ImageReadError(f"{name} is empty.")
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageReadError(f"{name} is larger than {MAX_FILE_BYTES // 2**30} GiB.")
+    return name, data
+
+
+def _read_path(path: Path, name: str) -> bytes:
+    try:
+        if path.is_dir():
+            raise IsADirectoryError
+        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+            raise OSError("it is not an ordinary file")
+        with open(path, "rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        detail = f"can't be opened ({getattr(error, 'strerror', None) or error})"
+        raise ImageReadError(f"{name} {PATH_REASONS.get(type(error), detail)}.") from error
+
+
+def _check_before_decoding(data: bytes) -> None:
+    Image.init()  # Pillow registers most formats only now, and open() trips over one named but not registered
+    with Image.open(BytesIO(data), formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError(f"{image.width}×{image.height} pixels")
+        image.verify()  # PNG checksums, which load() skips
+
+
+def _decode(data: bytes) -> Image.Image:
+    """Return the picture in these bytes as loaded RGB, sRGB and upright."""
+    image = Image.open(BytesIO(data), formats=FORMATS)
+    image.load()  # verify() and open() pass truncated files
+    image, exif = _turn_upright(image)
+    icc_profile = image.info.get("icc_profile")
+    image = _to_8_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    image = _to_srgb(image, icc_profile)
+    image.info = {"exif": exif} if exif else {}
+    return image
+
+
+def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
+    """Apply the EXIF orientation; return the picture and its EXIF bytes without that tag."""
+    try:
+        upright = ImageOps.exif_transpose(image)
+        exif = upright.getexif()
+        exif.pop(ExifTags.Base.Orientation, None)
+        return upright, exif.tobytes() if "exif" in image.info else None  # a TIFF's own tags are no EXIF block
+    except Exception:  # damaged metadata, of which Pillow raises as much: the picture itself is whole
+        return image, None
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Bring grey of 16 or 32 bits or of floating point to mode "L", which Pillow would clip; pass others on."""
+    if image.mode[0] not in "IF":  # I, I;16, I;16B, F
+        return image
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
+    black, highest = min(0, values.min()), max(0, values.max())
+    whites = {"I": (255, 65535), "F": (1, 255, 65535)}.get(image.mode, (65535,))
+    white = next((white for white in whites if black == 0 and highest <= white), highest)  # else the range there is
+    return Image.fromarray(((values - black) * (255 / (white - black)) + 0.5).astype(np.uint8))
+
+
+def _to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
+    """Convert any 8-bit mode to RGB, by the embedded profile where it is whole and fits the picture."""
+    image = image if image.mode in ("L", "CMYK") else image.convert("RGB")
+    if not icc_profile:
+        return image.convert("RGB")
+    with suppress(ImageCms.PyCMSError, OSError):  # a broken profile should not cost the picture
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc_profile))
+        mode = {"GRAY": "L", "CMYK": "CMYK", "RGB": "RGB"}.get(profile.profile.xcolor_space.strip())
+        image = image.convert("RGB") if (mode, image.mode) == ("RGB", "L") else image
+        if mode == image.mode and "sRGB" not in (profile.profile.profile_description or ""):
+            return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    return image.convert("RGB")
+
+
+def _reason(error: Exception, data: bytes) -> str:
+    """Say in words, to follow the file's name, why Pillow failed on these bytes."""
+    if isinstance(error, Image.DecompressionBombError):
+        return f"has more than {MAX_PIXELS // 1_000_000} million pixels"
+    if data[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif"):
+        return "is a HEIC photo, which Pillow can't read: export it as JPEG"
+    if isinstance(error, UnidentifiedImageError):
+        return "is not an image that Pillow can read"
+    return f"is damaged or incomplete ({' '.join(str(error).split()) or type(error).__name__})"

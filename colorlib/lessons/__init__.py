@@ -1,0 +1,1 @@
+"""What the notebooks need and a practitioner does not: widgets, exercise checkers, side experiments."""

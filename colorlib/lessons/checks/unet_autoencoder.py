@@ -1,0 +1,39 @@
+"""Checkers of chapter 03."""
+
+from collections.abc import Callable
+
+import torch
+
+from colorlib.lessons.checks import NOT_ATTEMPTED, Verdict, judge
+from colorlib.metrics import chroma_ratio as reference
+
+
+def chroma_ratio(attempt: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], float]) -> Verdict:
+    """Check a function (ab_pred, ab_true, mask) -> mean predicted chroma / mean true chroma within the mask."""
+
+    def check() -> str:
+        generator = torch.Generator().manual_seed(0)
+        ab_true = torch.rand(3, 2, 8, 8, generator=generator) - 0.5
+        ab_pred = 0.4 * (torch.rand(3, 2, 8, 8, generator=generator) - 0.5)
+        mask = torch.rand(3, 8, 8, generator=generator) < 0.3
+        answer = attempt(ab_pred, ab_true, mask)
+        if answer is None:
+            return NOT_ATTEMPTED
+        answer = float(answer)
+        chroma_pred, chroma_true = ab_pred.norm(dim=1), ab_true.norm(dim=1)
+        if abs(answer - reference(ab_pred, ab_true, mask)) < 1e-4:
+            return "correct: 0 would be grey, 1 as colourful as the truth."
+        slips = {
+            chroma_pred.mean() / chroma_true.mean(): "that counts all pixels; use the mask.",
+            (chroma_pred / chroma_true)[mask].mean(): "take the mean of each chroma first, then divide: "
+            "a pixel that is almost grey would otherwise weigh most.",
+            ab_pred.abs().sum(1)[mask].mean() / ab_true.abs().sum(1)[mask].mean(): "chroma is the length of (a, b), "
+            "√(a² + b²), not |a| + |b|.",
+            chroma_true[mask].mean() / chroma_pred[mask].mean(): "that is upside down: predicted over true.",
+        }
+        for wrong, hint in slips.items():
+            if abs(answer - wrong.item()) < 1e-4:
+                return f"not yet: {hint}"
+        return f"not yet: on the test data it should be {reference(ab_pred, ab_true, mask):.3f}, yours is {answer:.3f}."
+
+    return judge(check)

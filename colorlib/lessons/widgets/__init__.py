@@ -1,0 +1,35 @@
+"""Widgets, a module a chapter. Each wraps a plain figure function; the named callback can be tested without a browser."""
+
+import io
+
+import ipywidgets as widgets
+from matplotlib.figure import Figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """Return a figure as PNG bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight")
+    return buffer.getvalue()
+
+
+class FigurePanel(widgets.VBox):
+    """Controls above a figure that is drawn anew, from the controls' values, whenever one of them moves.
+
+    Args:
+        draw: a plain function from the controls' values, by name, to a `Figure`.
+        controls: ipywidgets controls by argument name.
+    """
+
+    def __init__(self, draw, **controls: widgets.Widget):
+        self.draw, self.controls = draw, controls
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+        super().__init__([*controls.values(), self.picture])
+        for control in controls.values():
+            control.observe(self.redraw, names="value")
+        self.redraw()
+
+    def redraw(self, change=None) -> None:
+        """Draw the figure for the values that the controls have now."""
+        values = {name: control.value for name, control in self.controls.items()}
+        self.picture.value = to_png(self.draw(**values))

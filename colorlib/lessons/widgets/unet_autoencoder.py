@@ -1,0 +1,91 @@
+"""Chapter 03: what is the best guess when several colours are possible?"""
+
+import math
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from colorlib.color import lab_to_rgb
+from colorlib.lessons.widgets import FigurePanel
+
+LIGHTNESS, CHROMA = 60.0, 36.0  # of every balloon in this thought experiment, Lab units
+FIRST_HUE = math.radians(20)  # a red; the other hues follow at equal angles
+REACH, GRID = 60, 81
+
+
+def possible_colors(n_hues: int, p_first: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ab (n, 2), in Lab units, that a balloon may have, and their probabilities (n).
+
+    Args:
+        n_hues: how many hues are possible, at equal angles; at least 2.
+        p_first: probability of the first, a red; the others share the rest.
+    """
+    angles = FIRST_HUE + torch.arange(n_hues) * (math.tau / n_hues)
+    colors = CHROMA * torch.stack([angles.cos(), angles.sin()], dim=1)
+    probabilities = torch.full((n_hues,), (1 - p_first) / (n_hues - 1))
+    probabilities[0] = p_first
+    return colors, probabilities
+
+
+def expected_error(guesses: torch.Tensor, colors: torch.Tensor, p: torch.Tensor, loss: str) -> torch.Tensor:
+    """Return the expected "l1" or "l2" error, mean over a and b, of guesses (..., 2) against colors (n, 2)."""
+    difference = guesses[..., None, :] - colors  # (..., n, 2)
+    error = difference.abs() if loss == "l1" else difference**2
+    return (error.mean(dim=-1) * p).sum(dim=-1)
+
+
+def best_guess(colors: torch.Tensor, p: torch.Tensor, loss: str) -> torch.Tensor:
+    """Return the ab (2) of least expected error: for "l1" the weighted median of a and of b, for "l2" the mean.
+
+    Where every value between two medians is as good, the middle one is returned.
+    """
+    if loss == "l2":
+        return (colors * p[:, None]).sum(dim=0)
+    medians = []
+    for channel in colors.T:
+        order = channel.argsort()
+        mass = p[order].cumsum(0)
+        low = order[(mass >= 0.5 - 1e-6).nonzero()[0]]
+        high = order[(mass > 0.5 + 1e-6).nonzero()[0]]
+        medians.append((channel[low] + channel[high]) / 2)
+    return torch.cat(medians)
+
+
+def guess_map(n_hues: int = 8, p_first: float = 0.125, loss: str = "l1") -> Figure:
+    """Draw the expected error of every guess in the ab plane, the possible colours, and the best guess."""
+    colors, p = possible_colors(n_hues, p_first)
+    axis = torch.linspace(-REACH, REACH, GRID)
+    bs, as_ = torch.meshgrid(axis, axis, indexing="ij")
+    error = expected_error(torch.stack([as_, bs], dim=-1), colors, p, loss)
+    best = best_guess(colors, p, loss)
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2), width_ratios=[3, 2], layout="constrained")
+    plt.close(figure)
+    image = left.imshow(error, origin="lower", extent=(-REACH, REACH, -REACH, REACH), cmap="Greys")
+    unit = "Lab units" if loss == "l1" else "squared Lab units"
+    figure.colorbar(image, ax=left, label=f"expected {loss.upper()} error ({unit})", shrink=0.85)
+    for color, probability in zip(colors, p, strict=True):
+        left.scatter(*color, s=40 + 500 * probability.item(), color=_screen(color), edgecolor="black", zorder=2)
+    left.scatter(*best, marker="*", s=220, color=_screen(best), edgecolor="black", zorder=3)
+    left.set(xlabel="a", ylabel="b", title="★ best guess   ● possible colours")
+    right.add_patch(Rectangle((0, 0), 1, 1, color=_screen(best)))
+    right.set(xticks=[], yticks=[], title=f"what {loss.upper()} paints\nchroma {best.norm():.0f} of {CHROMA:.0f}")
+    return figure
+
+
+def guess_explorer() -> FigurePanel:
+    """Return controls for the number of hues, the probability of red and the loss, over `guess_map`."""
+    return FigurePanel(
+        guess_map,
+        n_hues=widgets.IntSlider(8, 2, 16, description="hues"),
+        p_first=widgets.FloatSlider(0.125, min=0.05, max=0.95, step=0.025, description="p(red)", readout_format=".3f"),
+        loss=widgets.ToggleButtons(options=["l1", "l2"], description="loss"),
+    )
+
+
+def _screen(ab: torch.Tensor) -> tuple[float, ...]:
+    lab = torch.cat([ab.new_tensor([LIGHTNESS]), ab]).view(3, 1, 1)
+    return tuple(lab_to_rgb(lab).flatten().tolist())

@@ -1,0 +1,319 @@
+"""How good is a coloured picture? Every term the notebooks use is defined here, once.
+
+- *ab MAE*: mean absolute error of a and b, in Lab units, averaged over both and over the pixels named.
+- *ΔE2000*: CIEDE2000 difference of predicted and true Lab (L is the same in both), averaged over the pixels named.
+- *chroma ratio*: mean predicted chroma / mean true chroma over the pixels named; 0 = grey, 1 = as colourful as truth.
+- *PSNR* (dB), *SSIM*, *colourfulness*: per picture, on RGB limited to what a screen shows, averaged over pictures.
+- *determined* pixels: the colour follows from the grey picture. *Ambiguous* ones: it can't.
+- *edges*: pixels within 2 px of an object boundary, ambiguous ones left out.
+- *hue entropy*: entropy of the per-object mean hue over 8 bins, divided by log 8; 1 = uniform, 0 = one hue.
+- *hue spread*: circular variance of hue within one ambiguous object, pixels weighted by chroma, averaged over objects;
+  0 = one hue per object, towards 1 = every hue in it.
+
+An *object* is the ambiguous pixels of one picture that share an id; objects under 6 px are left out. An object without
+any chroma has no hue: it counts as hue 0 and spread 0. A mean over no pixels or no objects is nan.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from colorlib.color import AB_SCALE, join_lab, lab_to_rgb
+
+HUE_BINS = 8
+MIN_OBJECT_PIXELS = 6
+REGIONS = ("determined", "ambiguous", "edges")
+WINDOW, SIGMA = 11, 1.5  # of SSIM, pixels
+
+
+def ab_mae(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tensor | None = None) -> float:
+    """Return the mean absolute error in Lab units over a, b and the pixels named.
+
+    Args:
+        ab_pred, ab_true: (B, 2, H, W) in [-1, 1].
+        mask: bool (B, H, W), the pixels to count; None for all.
+    Raises:
+        ValueError: the shapes don't fit together.
+    """
+    _check_shapes(ab_pred, ab_true, mask)
+    return _mean(_ab_error(ab_pred, ab_true), mask).item()
+
+
+def chroma_ratio(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tensor | None = None) -> float:
+    """Return mean predicted chroma / mean true chroma over the pixels named: 0 = grey, 1 = as colourful as truth.
+
+    Arguments and errors are those of `ab_mae`; inf or nan where the truth has no chroma at all.
+    """
+    _check_shapes(ab_pred, ab_true, mask)
+    return (_mean(_chroma(ab_pred), mask) / _mean(_chroma(ab_true), mask)).item()
+
+
+def delta_e2000(lab1: torch.Tensor, lab2: torch.Tensor) -> torch.Tensor:
+    """Return the CIEDE2000 difference of two Lab pictures, pixel by pixel; about 1 is just noticeable.
+
+    Args:
+        lab1, lab2: (..., 3, H, W) in Lab units. For measuring only: its gradient is infinite where both agree.
+    Returns:
+        (..., H, W), at least 0.
+    Raises:
+        ValueError: the shapes differ, or the channel axis is not 3.
+    Source: Sharma, Wu and Dalal 2005, equations 2 to 22; checked against its table 1 and scikit-image.
+    """
+    if lab1.shape != lab2.shape or lab1.ndim < 3 or lab1.shape[-3] != 3:
+        raise ValueError(f"Both must be (..., 3, H, W), got {tuple(lab1.shape)} and {tuple(lab2.shape)}.")
+    (L1, a1, b1), (L2, a2, b2) = lab1.unbind(-3), lab2.unbind(-3)
+    stretch = 1.5 - 0.5 * _saturated((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2)  # 1 + G: greys need more a
+    C1, C2 = torch.hypot(stretch * a1, b1), torch.hypot(stretch * a2, b2)
+    h1 = torch.atan2(b1, stretch * a1).remainder(math.tau)
+    h2 = torch.atan2(b2, stretch * a2).remainder(math.tau)
+    colorless = C1 * C2 == 0  # then a hue difference has no meaning, and the mean hue is that of the coloured one
+
+    step = h2 - h1
+    step = step - math.tau * (step > math.pi).to(step) + math.tau * (step < -math.pi).to(step)
+    total = h1 + h2
+    far = (h2 - h1).abs() > math.pi
+    h = torch.where(far, torch.where(total < math.tau, total + math.tau, total - math.tau), total) / 2
+    step, h = torch.where(colorless, 0.0, step), torch.where(colorless, total, h)
+
+    L, C = (L1 + L2) / 2, (C1 + C2) / 2
+    T = 1 - 0.17 * (h - math.radians(30)).cos() + 0.24 * (2 * h).cos()
+    T = T + 0.32 * (3 * h + math.radians(6)).cos() - 0.20 * (4 * h - math.radians(63)).cos()
+    dL = (L2 - L1) / (1 + 0.015 * (L - 50) ** 2 / (20 + (L - 50) ** 2).sqrt())
+    dC = (C2 - C1) / (1 + 0.045 * C)
+    dH = 2 * (C1 * C2).sqrt() * (step / 2).sin() / (1 + 0.015 * C * T)
+    turn = math.radians(60) * torch.exp(-(((h.rad2deg() - 275) / 25) ** 2))  # blues: hue and chroma interact
+    return (dL**2 + dC**2 + dH**2 - 2 * turn.sin() * _saturated(C) * dC * dH).clamp(min=0).sqrt()
+
+
+def psnr(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
+    """Return the peak signal-to-noise ratio of each picture in dB; inf where both are the same.
+
+    Args:
+        rgb1, rgb2: (B, 3, H, W) in [0, 1]; the result is (B,).
+    Raises:
+        ValueError: not two batches of RGB of the same shape.
+    """
+    _check_rgb(rgb1, rgb2)
+    return -10 * ((rgb1 - rgb2) ** 2).mean(dim=(1, 2, 3)).log10()
+
+
+def ssim(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
+    """Return the structural similarity of each picture, averaged over the channels; 1 = the same.
+
+    Args:
+        rgb1, rgb2: (B, 3, H, W) in [0, 1], at least 11×11 px; the result is (B,).
+    Raises:
+        ValueError: not two batches of RGB of the same shape, or smaller than the 11 px window.
+    Source: Wang et al. 2004 (Gaussian window 11×11, σ 1.5 px, whole windows only); checked against scikit-image.
+    """
+    _check_rgb(rgb1, rgb2)
+    if min(rgb1.shape[-2:]) < WINDOW:
+        height, width = rgb1.shape[-2:]
+        raise ValueError(f"SSIM needs pictures of at least {WINDOW}×{WINDOW} px, got {height}×{width}.")
+    mean1, mean2 = _blur(rgb1), _blur(rgb2)
+    var1, var2 = _blur(rgb1**2) - mean1**2, _blur(rgb2**2) - mean2**2
+    covariance = _blur(rgb1 * rgb2) - mean1 * mean2
+    c1, c2 = 0.01**2, 0.03**2
+    same = (2 * mean1 * mean2 + c1) * (2 * covariance + c2) / ((mean1**2 + mean2**2 + c1) * (var1 + var2 + c2))
+    return same.mean(dim=(1, 2, 3))
+
+
+def colorfulness(rgb: torch.Tensor) -> torch.Tensor:
+    """Return the colourfulness of each picture: 0 = grey, about 15 = slight, above 80 = extreme.
+
+    Args:
+        rgb: (B, 3, H, W) in [0, 1], counted as 0 to 255; the result is (B,).
+    Raises:
+        ValueError: not a batch of RGB.
+    Source: Hasler and Süsstrunk 2003, with signed means (code that takes absolute values first is not comparable).
+    """
+    _check_rgb(rgb, rgb)
+    red, green, blue = (255 * rgb).flatten(2).unbind(1)  # each (B, H·W)
+    opponents = torch.stack([red - green, (red + green) / 2 - blue], dim=1)  # (B, 2, H·W)
+    deviation, mean = torch.std_mean(opponents, dim=2, correction=0)
+    return deviation.norm(dim=1) + 0.3 * mean.norm(dim=1)
+
+
+def object_hues(ab: torch.Tensor, objects: torch.Tensor, ambiguous: torch.Tensor) -> torch.Tensor:
+    """Return the hue of every ambiguous object: the angle of its mean ab.
+
+    Args:
+        ab: (B, 2, H, W), any scale.
+        objects: integer (B, H, W), object ids, counted anew in each picture.
+        ambiguous: bool (B, H, W).
+    Returns:
+        (number of objects,) float64 on the CPU, radians in (-π, π]: 0 = red, π/2 = yellow, π = green, -π/2 = blue.
+        Ordered by picture, then id.
+    Raises:
+        ValueError: the shapes don't fit together.
+    """
+    total_a, total_b, _ = _object_totals(ab, objects, ambiguous)
+    return torch.atan2(total_b, total_a)
+
+
+def hue_counts(hues: torch.Tensor) -> torch.Tensor:
+    """Count hues (n,), radians, in 8 equal bins of the wheel; bin 0 starts at angle 0. Returns int64 (8,)."""
+    bins = (hues.remainder(math.tau) / math.tau * HUE_BINS).long() % HUE_BINS  # an angle of -1e-20 rounds to 2π
+    return torch.bincount(bins, minlength=HUE_BINS)
+
+
+def entropy_of_hues(hues: torch.Tensor) -> float:
+    """Return the entropy of hues (n,), radians, over 8 bins, divided by log 8; nan for none. Few hues can't reach 1."""
+    share = hue_counts(hues).double() / len(hues)
+    return (torch.special.entr(share).sum() / math.log(HUE_BINS)).item()
+
+
+def hue_entropy(ab: torch.Tensor, objects: torch.Tensor, ambiguous: torch.Tensor) -> float:
+    """Return the entropy of the objects' hues: 1 = uniform, 0 = all in one bin. Arguments as in `object_hues`."""
+    return entropy_of_hues(object_hues(ab, objects, ambiguous))
+
+
+@torch.no_grad()
+def evaluate(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) -> dict[str, float]:
+    """Score a colouriser on a whole set of pictures; batch size makes no difference.
+
+    Args:
+        predict: L (B, 1, H, W) in [-1, 1] -> ab (B, 2, H, W). A module is put in eval mode and handed back as it was;
+            a function that calls a module must see to that itself.
+        loader: yields (L, ab) in a fixed order. `loader.masks`, where there is one and it is not None, has bool
+            (N, H, W) `.determined`, `.ambiguous`, `.edges` and integer `.objects` in the same order.
+    Returns:
+        "ab_mae", "delta_e2000", "chroma_ratio" over all pixels of the set; "psnr", "ssim", "colorfulness" and
+        "colorfulness_true" averaged over pictures (one perfect picture makes the mean PSNR inf). With masks also the
+        first three as "<name>/determined", "/ambiguous", "/edges", and "hue_entropy", "hue_spread", "hue_spread_true".
+    Raises:
+        ValueError: nothing to score, a prediction of the wrong shape or not finite, or masks for other pictures.
+    """
+    masks = getattr(loader, "masks", None)
+    names = ["", *(f"/{name}" for name in REGIONS if masks is not None)]
+    pixels, pictures, objects, seen = [], [], [], 0
+    with _eval_mode(predict):
+        for L, ab_true in loader:
+            ab_pred = _check_prediction(predict(L), ab_true)
+            batch, seen = slice(seen, seen + len(L)), seen + len(L)
+            if masks is not None:
+                where = masks.objects[batch], masks.ambiguous[batch]
+                objects.append(torch.stack([_object_totals(ab, *where) for ab in (ab_pred, ab_true)]))
+            regions = [torch.ones_like(L[:, 0])]  # all pixels, then each kind: (B, H, W)
+            regions += [getattr(masks, name[1:])[batch].to(L) for name in names[1:]]
+            pixels.append(_pixel_totals(L, ab_pred, ab_true, regions))
+            pictures.append(_picture_scores(L, ab_pred, ab_true))
+    if not seen or (masks is not None and seen != len(masks.objects)):
+        expected = "some" if masks is None else f"{len(masks.objects)}, as many as its masks"
+        raise ValueError(f"The loader yielded {seen} pictures instead of {expected}.")
+
+    error, delta_e, chroma, chroma_true, count = sum(pixels).unbind(1)  # each (regions,)
+    by_region = {"ab_mae": error / count, "delta_e2000": delta_e / count, "chroma_ratio": chroma / chroma_true}
+    scores = {f"{key}{name}": values[i].item() for key, values in by_region.items() for i, name in enumerate(names)}
+    of_pictures = ("psnr", "ssim", "colorfulness", "colorfulness_true")
+    scores |= zip(of_pictures, torch.cat(pictures).mean(0).tolist(), strict=True)
+    if masks is not None:
+        pred, true = torch.cat(objects, dim=2)  # each (3, objects)
+        scores["hue_entropy"] = entropy_of_hues(torch.atan2(pred[1], pred[0]))
+        scores["hue_spread"], scores["hue_spread_true"] = _hue_spread(*pred), _hue_spread(*true)
+    return scores
+
+
+def _pixel_totals(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, regions: list) -> torch.Tensor:
+    """Sum ab error, ΔE2000, chroma, true chroma and 1 over each region (B, H, W): float64 (regions, 5) on the CPU."""
+    delta_e = delta_e2000(join_lab(L, ab_pred), join_lab(L, ab_true))
+    values = [_ab_error(ab_pred, ab_true), delta_e, _chroma(ab_pred), _chroma(ab_true), torch.ones_like(delta_e)]
+    values = torch.stack(values, dim=1)  # (B, 5, H, W)
+    totals = [(values * region[:, None]).sum((2, 3)) for region in regions]
+    return torch.stack(totals, dim=1).cpu().double().sum(0)  # float32 within a picture only: exact enough, any device
+
+
+def _picture_scores(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor) -> torch.Tensor:
+    """Return PSNR, SSIM, colourfulness and true colourfulness of each picture: float64 (B, 4) on the CPU."""
+    pred, true = lab_to_rgb(join_lab(L, ab_pred)), lab_to_rgb(join_lab(L, ab_true))
+    scores = psnr(pred, true), ssim(pred, true), colorfulness(pred), colorfulness(true)
+    return torch.stack(scores, dim=1).cpu().double()
+
+
+def _object_totals(ab: torch.Tensor, objects: torch.Tensor, ambiguous: torch.Tensor) -> torch.Tensor:
+    """Sum a, b and chroma over each ambiguous object of at least 6 px: float64 (3, objects) on the CPU."""
+    shape = ab[:, 0].shape
+    if objects.shape != shape or ambiguous.shape != shape:
+        raise ValueError(f"For ab {tuple(ab.shape)} objects and ambiguous must be {tuple(shape)}, "
+                         f"got {tuple(objects.shape)} and {tuple(ambiguous.shape)}.")  # fmt: skip
+    picture = torch.arange(len(ab))[:, None, None]
+    key = (picture * (int(objects.max()) + 1) + objects.cpu())[ambiguous.cpu()]  # one number per object
+    a, b = ab.movedim(1, -1)[ambiguous.to(ab.device)].cpu().double().unbind(1)  # a few percent of the pixels
+    _, index = key.unique(return_inverse=True)
+    totals = torch.stack([torch.bincount(index, weights) for weights in (a, b, torch.hypot(a, b))])
+    return totals[:, torch.bincount(index) >= MIN_OBJECT_PIXELS]
+
+
+def _hue_spread(total_a: torch.Tensor, total_b: torch.Tensor, total_chroma: torch.Tensor) -> float:
+    spread = 1 - torch.hypot(total_a, total_b) / total_chroma  # 1 − |Σ ab| / Σ |ab|, for each object
+    return torch.where(total_chroma > 0, spread, 0.0).mean().item()
+
+
+@contextmanager
+def _eval_mode(predict: Callable) -> Iterator[None]:
+    """Put a module in eval mode; afterwards give each of its parts the mode it had (some may be frozen on purpose)."""
+    parts = list(predict.modules()) if isinstance(predict, torch.nn.Module) else []
+    modes = [part.training for part in parts]
+    try:
+        if parts:
+            predict.eval()
+        yield
+    finally:
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode
+
+
+def _ab_error(ab_pred: torch.Tensor, ab_true: torch.Tensor) -> torch.Tensor:
+    return (ab_pred - ab_true).abs().mean(1) * AB_SCALE  # (B, H, W), Lab units
+
+
+def _chroma(ab: torch.Tensor) -> torch.Tensor:
+    return torch.hypot(ab[:, 0], ab[:, 1]) * AB_SCALE  # (B, H, W), Lab units
+
+
+def _saturated(chroma: torch.Tensor) -> torch.Tensor:
+    return (chroma**7 / (chroma**7 + 25.0**7)).sqrt()  # 0 = grey, towards 1 = vivid
+
+
+def _blur(planes: torch.Tensor) -> torch.Tensor:
+    """Weight each whole 11×11 window by a Gaussian: (..., H, W) -> (..., H−10, W−10).
+
+    Plain sums, as a GPU's convolution rounds to TF32, which spoils the small differences that SSIM takes.
+    """
+    weights = [math.exp(-((i - WINDOW // 2) ** 2) / (2 * SIGMA**2)) for i in range(WINDOW)]
+    for dim in (-1, -2):
+        size = planes.shape[dim] - WINDOW + 1
+        planes = sum(w * planes.narrow(dim, i, size) for i, w in enumerate(weights)) / sum(weights)
+    return planes
+
+
+def _mean(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    return (values if mask is None else values[mask]).mean()
+
+
+def _check_rgb(rgb1: torch.Tensor, rgb2: torch.Tensor) -> None:
+    if rgb1.shape != rgb2.shape or rgb1.ndim != 4 or rgb1.shape[1] != 3 or not rgb1.is_floating_point():
+        raise ValueError(f"Pictures must be floating point (B, 3, H, W) in [0, 1] and of one shape, got {rgb1.dtype} "
+                         f"{tuple(rgb1.shape)} and {rgb2.dtype} {tuple(rgb2.shape)}.")  # fmt: skip
+
+
+def _check_shapes(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tensor | None) -> None:
+    if ab_pred.shape != ab_true.shape or ab_true.ndim != 4 or ab_true.shape[1] != 2:
+        raise ValueError(f"ab must be (B, 2, H, W) twice, got {tuple(ab_pred.shape)} and {tuple(ab_true.shape)}.")
+    if mask is not None and mask.shape != ab_true[:, 0].shape:
+        raise ValueError(f"The mask must be {tuple(ab_true[:, 0].shape)}, got {tuple(mask.shape)}.")
+
+
+def _check_prediction(ab_pred: torch.Tensor, ab_true: torch.Tensor) -> torch.Tensor:
+    """Return a prediction as plain float32 (a fastai network returns a subclass, a network under autocast bfloat16)."""
+    if not isinstance(ab_pred, torch.Tensor) or ab_pred.shape != ab_true.shape:
+        got = tuple(ab_pred.shape) if isinstance(ab_pred, torch.Tensor) else type(ab_pred).__name__
+        raise ValueError(f"The prediction must be a tensor of shape {tuple(ab_true.shape)}, got {got}.")
+    ab_pred = ab_pred.as_subclass(torch.Tensor).float()
+    if not ab_pred.isfinite().all():
+        raise ValueError(
+            "The prediction has values that are not finite (nan or inf): the training has probably diverged."
+        )
+    return ab_pred

@@ -1,0 +1,371 @@
+"""Figures, all in one style. Each function returns a closed `Figure`: as the last line of a cell it shows once."""
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from colorlib.color import AB_SCALE, join_lab, lab_to_rgb
+from colorlib.metrics import HUE_BINS, entropy_of_hues, hue_counts
+
+STYLE = {
+    "figure.dpi": 110, "figure.facecolor": "white", "figure.constrained_layout.use": True,
+    "font.family": "sans-serif", "font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "figure.titlesize": 10,
+    "xtick.labelsize": 8, "ytick.labelsize": 8, "legend.fontsize": 8, "legend.frameon": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "0.4", "axes.axisbelow": True,
+    "grid.color": "0.9", "hatch.linewidth": 0.6, "lines.linewidth": 1.6, "lines.markersize": 4,
+}  # fmt: skip
+WIDTH = 9.0  # inches, of the widest figures
+GAP = 5  # pixels between pictures
+# Okabe and Ito's colours, without the yellow that white paper swallows; markers and dashes tell curves apart as well.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS, DASHES, HATCHES = ("o", "s", "^", "D", "v", "P", "X"), ("-", "--", "-.", (0, (1, 1))), ("", "///", "...", "xx")
+A_COLORS = "PiYG_r"  # green to magenta, as the axis itself
+B_COLORS = LinearSegmentedColormap.from_list("blue_yellow", ["#1F4E9C", "#7FA6DB", "#F7F7F7", "#F0CE5A", "#B98900"])
+# What a key ends with, before any "/region" -> the quantity; keys of one quantity share an axis.
+QUANTITIES = {
+    "ab_mae": "ab MAE (Lab units)", "delta_e2000": "ΔE2000", "psnr": "PSNR (dB)", "ssim": "SSIM (1 = same)",
+    "colorfulness": "colourfulness", "colorfulness_true": "colourfulness", "chroma_ratio": "chroma ratio (1 = truth)",
+    "hue_entropy": "hue entropy (1 = uniform)", "hue_spread": "hue spread (0 = one hue)",
+    "hue_spread_true": "hue spread (0 = one hue)", "l1": "L1 loss (network units)", "lr": "learning rate",
+    "seconds": "time (s)",
+}  # fmt: skip
+
+
+def _figure(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Run a drawing function in the one style, and leave no figure open, also when it fails."""
+
+    @functools.wraps(draw)
+    def styled(*args, **kwargs) -> Figure:
+        before = set(plt.get_fignums())
+        try:
+            with plt.rc_context(STYLE):
+                figure = draw(*args, **kwargs)
+                figure.draw_without_rendering()  # ticks take their style when first drawn
+                return figure
+        finally:
+            for number in set(plt.get_fignums()) - before:
+                plt.close(number)
+
+    return styled
+
+
+@_figure
+def pictures(rows: Mapping[str, Iterable], columns: int | None = None, titles: Sequence[str] | None = None) -> Figure:
+    """Draw a grid of pictures, one labelled row per entry.
+
+    Args:
+        rows: name -> batch: (N, 3, H, W) RGB or (N, 1, H, W) grey, float in [0, 1] or uint8, tensor or array; or a list
+            of such pictures, also (H, W, 3), in sizes of their own. N is the same in every row.
+        columns: how many pictures of each batch to show; as a rule up to 6.
+        titles: one per column.
+    Raises:
+        ValueError: no rows, batches of different length, or something that is not a picture.
+    """
+    if not isinstance(rows, Mapping) or not rows:
+        raise ValueError("pictures() wants at least one row: a dict of name -> batch of pictures.")
+    images = {name: [_as_image(picture, name) for picture in batch] for name, batch in rows.items()}
+    lengths = {name: len(batch) for name, batch in images.items()}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        raise ValueError(f"Every row needs the same number of pictures, at least one; got {lengths}.")
+    columns = min(columns or 6, *lengths.values())
+    if titles is not None and len(titles) < columns:
+        raise ValueError(f"{columns} columns need as many titles, got {len(titles)}.")
+
+    # Small pictures are enlarged by a whole number, in blocks: exact pixels, and half the size of a smoothed PNG.
+    dpi = STYLE["figure.dpi"]
+    margin = 12 + 7 * max(len(line) for name in images for line in name.split("\n"))  # pixels, for the labels
+    native = max(image.shape[1] for batch in images.values() for image in batch[:columns])
+    cell = min((WIDTH * dpi - margin) / columns - GAP, 150 if columns > 2 else 280)
+    cell = int(cell // native * native or cell)
+    heights = [cell * max(len(image) / image.shape[1] for image in batch[:columns]) for batch in images.values()]
+    width, height = margin + columns * (cell + GAP), sum(heights) + GAP * len(heights) + (18 if titles else 0)
+    figure = plt.figure(figsize=(width / dpi, height / dpi), layout="none")
+    y = GAP + sum(heights) + GAP * (len(heights) - 1)
+    for row, (name, batch) in enumerate(images.items()):
+        y -= heights[row] + (GAP if row else 0)
+        for column, image in enumerate(batch[:columns]):
+            place = (margin + column * (cell + GAP)) / width, y / height, cell / width, heights[row] / height
+            ax = figure.add_axes(place)
+            _picture(ax, image, interpolation="nearest" if image.shape[1] <= cell else "auto")
+            ax.set(title=titles[column] if titles and not row else "", ylabel="" if column else name)
+            ax.yaxis.label.set(rotation=0, ha="right", va="center")
+    return figure
+
+
+def predictions(L: torch.Tensor, ab_true: torch.Tensor, **named_ab_preds: torch.Tensor) -> Figure:
+    """Draw the rows grey | one per prediction | truth.
+
+    Args:
+        L: (B, 1, H, W) in [-1, 1]; the first row shows it as neutral Lab colour.
+        ab_true: (B, 2, H, W) in [-1, 1].
+        named_ab_preds: name -> (B, 2, H, W); an underscore in a name is drawn as a space.
+    Raises:
+        ValueError: a shape doesn't fit, or a prediction is called "grey" or "truth".
+    """
+    if taken := {"grey", "truth"} & named_ab_preds.keys():
+        raise ValueError(f"{taken.pop()!r} is a row of its own; give the prediction another name.")
+    rows = {"grey": torch.zeros_like(ab_true), **named_ab_preds, "truth": ab_true}
+    return pictures({name.replace("_", " "): _rgb(L, ab) for name, ab in rows.items()})
+
+
+@_figure
+def ab_planes(lab: torch.Tensor) -> Figure:
+    """Draw the three planes of one picture: L* in grey, a* and b* on shared symmetric limits.
+
+    Args:
+        lab: (3, H, W) in Lab units.
+    Raises:
+        ValueError: not one Lab picture.
+    """
+    if not isinstance(lab, torch.Tensor) or lab.ndim != 3 or len(lab) != 3:
+        raise ValueError(f"ab_planes() wants one Lab picture (3, H, W), got {_shape(lab)}.")
+    L, a, b = lab.detach().cpu().float().numpy()
+    limit = max(10, 10 * math.ceil(np.abs([a, b]).max() / 10))
+    figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 0.3 + 0.74 * WIDTH / 3 * min(L.shape[0] / L.shape[1], 1.6)))
+    for ax, plane, title, colormap, low, high in (
+        (axes[0], L, "L*: black to white", "gray", 0, 100),
+        (axes[1], a, "a*: green to magenta", A_COLORS, -limit, limit),
+        (axes[2], b, "b*: blue to yellow", B_COLORS, -limit, limit),
+    ):
+        image = _picture(ax, plane, cmap=colormap, vmin=low, vmax=high)
+        ax.set_title(title)
+        figure.colorbar(image, ax=ax, label="Lab units", fraction=0.05, pad=0.02).outline.set_visible(False)
+    return figure
+
+
+@_figure
+def curves(history, keys: Sequence[str] | None = None, landmarks: Mapping[str, float | tuple] | None = None) -> Figure:
+    """Draw a training history over the epochs; keys of one quantity share an axis.
+
+    Args:
+        history: has `.rows`, a list of dicts with "epoch" and numbers; or such a list.
+        keys: which to draw; as a rule every number but "epoch", "lr" and "seconds". A row may lack a key.
+        landmarks: label -> height of a dotted line: {"log 2": 0.693} goes to the axis of the losses,
+            {"truth": (1.0, "valid_chroma_ratio")} to that of the key.
+    Raises:
+        ValueError: no rows, or a key that no row has.
+    """
+    rows = list(getattr(history, "rows", history))
+    there = list(dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, (int, float))))
+    keys = list(keys or (key for key in there if key not in ("epoch", "lr", "seconds")))
+    if not keys or not set(keys) <= set(there):
+        raise ValueError(f"curves() can't draw {keys}: the history's keys are {there}.")
+    panels = _by_quantity(keys)
+    figure, axes = _panels([2.3] * len(panels), width=3.0)
+    for ax, (quantity, members) in zip(axes, panels.items(), strict=True):
+        for i, key in enumerate(members):
+            points = [(row.get("epoch", n), row[key]) for n, row in enumerate(rows, 1) if key in row]
+            look = {"color": COLORS[i % 7], "marker": MARKERS[i % 7], "ls": DASHES[i % 4]}
+            ax.plot(*zip(*points, strict=True), label=key, **look)
+        ax.set(title=quantity, xlabel="epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.grid(axis="y")
+    by_panel = dict(zip(panels, axes, strict=True))
+    for label, landmark in (landmarks or {}).items():
+        height, key = landmark if isinstance(landmark, tuple) else (landmark, "loss")
+        ax = by_panel.get(_quantity(key), axes[0])
+        ax.axhline(height, ls=":", color="0.3", lw=1.2)
+        ax.annotate(label, (1, height), xycoords=ax.get_yaxis_transform(), ha="right", va="bottom", size=8, color="0.3")
+    for ax in axes:
+        ax.legend()
+    return figure
+
+
+@_figure
+def bars(table: Mapping[str, Mapping[str, float]], metrics: Sequence[str] | None = None) -> Figure:
+    """Compare models by horizontal bars with their values; metrics of one quantity share an axis.
+
+    Args:
+        table: model -> what `evaluate` returned.
+        metrics: which to draw; as a rule all of the first model. A model that lacks one shows a dash.
+    Raises:
+        ValueError: an empty table, or a metric that no model has.
+    """
+    if not table or not all(isinstance(scores, Mapping) for scores in table.values()):
+        raise ValueError("bars() wants a dict of model -> dict of metric -> value.")
+    metrics = list(metrics or next(iter(table.values())))
+    if unknown := [metric for metric in metrics if all(metric not in scores for scores in table.values())]:
+        raise ValueError(f"No model has {unknown}; there are {sorted(set().union(*table.values()))}.")
+    panels = _by_quantity(metrics)
+    heights = [0.4 + len(table) * (0.14 + 0.15 * len(members)) + 0.18 * len(members) for members in panels.values()]
+    figure, axes = _panels(heights, width=3.1)
+    for place, (ax, (quantity, members)) in enumerate(zip(axes, panels.items(), strict=True)):
+        thick = min(0.8 / len(members), 0.5)
+        for i, metric in enumerate(members):
+            values = [float(scores.get(metric, math.nan)) for scores in table.values()]
+            lengths = [value if math.isfinite(value) else 0 for value in values]
+            heights = np.arange(len(table)) + (i - (len(members) - 1) / 2) * thick
+            look = {"color": COLORS[i % 7], "hatch": HATCHES[i % 4], "edgecolor": "white", "lw": 0}
+            drawn = ax.barh(heights, lengths, 0.9 * thick, label=metric, **look)
+            ax.bar_label(drawn, [_number(value) for value in values], padding=2, fontsize=7.5)
+        ax.set_yticks(range(len(table)), table if place % 3 == 0 else [""] * len(table))
+        ax.set_xticks([])  # the values stand at the bars
+        ax.spines["bottom"].set_visible(False)
+        ax.tick_params(left=False)
+        ax.invert_yaxis()  # the first model on top
+        ax.margins(x=0.16)
+        _, _, region = members[0].partition("/")
+        ax.set_title(f"{quantity}, {region}" if region and len(members) == 1 else quantity)
+        if len(members) > 1:
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0))
+    return figure
+
+
+@_figure
+def gamut(L: float = 50.0, size: int = 221) -> Figure:
+    """Draw the colours that sRGB can show at one lightness, on the ab plane; hatched where it can't.
+
+    Args:
+        L: lightness L*, 0 to 100.
+        size: side of the drawing, samples.
+    Raises:
+        ValueError: L outside 0 to 100.
+    """
+    if not 0 <= L <= 100:
+        raise ValueError(f"L* lies between 0 and 100, got {L}.")
+    axis = torch.linspace(-AB_SCALE, AB_SCALE, size)
+    b, a = torch.meshgrid(axis, axis, indexing="ij")  # row = b, column = a
+    rgb = lab_to_rgb(torch.stack([torch.full_like(a, float(L)), a, b]), clip=False)
+    inside = ((rgb > -1e-3) & (rgb < 1 + 1e-3)).all(0)
+    figure, ax = plt.subplots(figsize=(4.2, 4.0))
+    limit = AB_SCALE * size / (size - 1)  # samples sit in the middle of their pixels
+    ax.add_patch(
+        Rectangle((-limit, -limit), 2 * limit, 2 * limit, fc="white", ec="0.85", hatch="////", lw=0, zorder=-1)
+    )
+    rgba = torch.cat([rgb.clamp(0, 1), inside[None]]).movedim(0, -1).numpy()
+    ax.imshow(rgba, origin="lower", extent=(-limit, limit, -limit, limit), interpolation="nearest")
+    ax.axhline(0, color="0.3", lw=0.6)
+    ax.axvline(0, color="0.3", lw=0.6)
+    ax.set(xlabel="a* (Lab units): green to magenta", ylabel="b* (Lab units): blue to yellow")
+    ax.set_title(f"What sRGB can show at L* = {L:g}")
+    return figure
+
+
+@_figure
+def hue_wheel(hues_by_name: Mapping[str, torch.Tensor]) -> Figure:
+    """Draw how often each hue occurs among objects: 8 sectors, the bins of hue entropy.
+
+    The area of a sector is the share of objects; dashed = uniform.
+
+    Args:
+        hues_by_name: name -> hues (n,) in radians, from `metrics.object_hues`.
+    Raises:
+        ValueError: nothing to draw, or a name without hues.
+    """
+    if not hues_by_name or any(len(hues) == 0 for hues in hues_by_name.values()):
+        raise ValueError("hue_wheel() wants a dict of name -> hues, each with at least one hue.")
+    shares = {name: (hue_counts(torch.as_tensor(h)) / len(h)).numpy() for name, h in hues_by_name.items()}
+    figure, axes = _panels([2.7] * len(shares), width=2.4, columns=4, subplot_kw={"projection": "polar"})
+    middle = (np.arange(HUE_BINS) + 0.5) * math.tau / HUE_BINS
+    lab = np.stack([np.full(HUE_BINS, 65), 38 * np.cos(middle), 38 * np.sin(middle)])  # inside sRGB for every hue
+    colors = lab_to_rgb(torch.as_tensor(lab, dtype=torch.float32)[:, None])[:, 0].T.numpy()
+    top = 1.05 * max(share.max() for share in shares.values()) ** 0.5
+    for ax, (name, share) in zip(axes, shares.items(), strict=True):
+        ax.bar(middle, share**0.5, width=0.96 * math.tau / HUE_BINS, color=colors)
+        ax.plot(np.linspace(0, math.tau, 90), [HUE_BINS**-0.5] * 90, "--", color="0.3", lw=0.8)
+        ax.set_ylim(0, top)
+        ax.set_xticks(np.arange(4) * math.pi / 2, ["+a", "+b", "−a", "−b"])
+        ax.set_yticks([])
+        ax.spines["polar"].set_color("0.8")
+        hues = torch.as_tensor(hues_by_name[name])
+        ax.set_title(f"{name}\n{len(hues)} objects, entropy {entropy_of_hues(hues):.2f}")
+    return figure
+
+
+@_figure
+def error_map(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, limit: float | None = None) -> Figure:
+    """Draw grey | prediction | truth | error for one picture.
+
+    Args:
+        L: (1, H, W) in [-1, 1].
+        ab_pred, ab_true: (2, H, W) in [-1, 1].
+        limit: error at the end of the colour scale, Lab units, so that several maps compare; None: the largest here.
+    Raises:
+        ValueError: not one picture, or shapes that don't fit.
+    """
+    if L.ndim != 3 or ab_pred.shape != ab_true.shape:
+        raise ValueError(f"error_map() wants one picture: L (1, H, W) and ab (2, H, W) twice, "
+                         f"got {_shape(L)}, {_shape(ab_pred)} and {_shape(ab_true)}.")  # fmt: skip
+    error = ((ab_pred - ab_true).detach().abs().mean(0) * AB_SCALE).cpu().numpy()  # (H, W), Lab units
+    shown = {"grey": torch.zeros_like(ab_true), "prediction": ab_pred, "truth": ab_true}
+    height = 0.35 + 2.1 * L.shape[-2] / L.shape[-1]
+    figure, axes = plt.subplots(1, 4, figsize=(WIDTH, height), layout="compressed")
+    for ax, (name, ab) in zip(axes, shown.items(), strict=False):
+        _picture(ax, _as_image(_rgb(L, ab), name))
+        ax.set_title(name)
+    image = _picture(axes[3], error, cmap="magma", vmin=0, vmax=limit or max(float(error.max()), 1))
+    axes[3].set_title(f"½(|Δa| + |Δb|), mean {error.mean():.1f}")
+    bar = figure.colorbar(image, ax=axes, label="Lab units", fraction=0.02, pad=0.01)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _picture(ax: Axes, image: np.ndarray, **style):
+    """Draw a picture without a frame or ticks."""
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    return ax.imshow(image, **style)
+
+
+def _panels(heights: Sequence[float], width: float, columns: int = 3, **options) -> tuple[Figure, np.ndarray]:
+    """Make small axes, `columns` in a line, of the width and heights in inches; return the figure and them, flat."""
+    columns = min(columns, len(heights))
+    lines = [max(heights[i : i + columns]) for i in range(0, len(heights), columns)]
+    size = (width * columns, sum(lines))
+    figure, axes = plt.subplots(len(lines), columns, figsize=size, height_ratios=lines, squeeze=False, **options)
+    for ax in axes.flat[len(heights) :]:
+        ax.remove()
+    return figure, axes.flat[: len(heights)]
+
+
+def _by_quantity(keys: Iterable[str]) -> dict[str, list[str]]:
+    panels = {}
+    for key in keys:
+        panels.setdefault(_quantity(key), []).append(key)
+    return panels
+
+
+def _quantity(key: str) -> str:
+    """Name what a key measures: "valid_ab_mae" and "ab_mae/edges" are both "ab MAE (Lab units)"."""
+    stem = key.split("/")[0]
+    endings = [ending for ending in QUANTITIES if stem == ending or stem.endswith(f"_{ending}")]
+    return QUANTITIES[max(endings, key=len)] if endings else "loss" if "loss" in stem else key
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else "∞" if math.isinf(value) else f"{value:.{1 if abs(value) >= 10 else 2}f}"
+
+
+def _rgb(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
+    """Return network-scaled L and ab as RGB in [0, 1], on the CPU."""
+    if L.shape[-2:] != ab.shape[-2:] or L.shape[:-3] != ab.shape[:-3]:
+        raise ValueError(f"L and ab must be pictures of one size, got {_shape(L)} and {_shape(ab)}.")
+    return lab_to_rgb(join_lab(L.detach().cpu().float(), ab.detach().cpu().float()))
+
+
+def _as_image(picture, name: str) -> np.ndarray:
+    """Return any picture, (3, H, W), (1, H, W), (H, W, 3) or (H, W), as (H, W, 3) uint8."""
+    image = np.asarray(picture.detach().cpu() if isinstance(picture, torch.Tensor) else picture)
+    image = image[None] if image.ndim == 2 else image
+    if image.ndim == 3 and image.shape[0] in (1, 3):
+        image = image.transpose(1, 2, 0)
+    if image.ndim != 3 or image.shape[2] not in (1, 3):
+        raise ValueError(f"Row {name!r}: a picture is (3, H, W) or (1, H, W), got {image.shape}.")
+    if image.dtype != np.uint8:
+        if image.dtype.kind != "f" or not (image.min() >= -1e-3 and image.max() <= 1 + 1e-3):
+            raise ValueError(f"Row {name!r}: pictures are uint8 or floats in [0, 1], got {image.dtype} "
+                             f"from {image.min():.3g} to {image.max():.3g}.")  # fmt: skip
+        image = (image.clip(0, 1) * 255).round().astype(np.uint8)
+    return image.repeat(3 // image.shape[2], axis=2)
+
+
+def _shape(thing) -> str:
+    return str(tuple(thing.shape)) if hasattr(thing, "shape") else type(thing).__name__

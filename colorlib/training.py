@@ -1,0 +1,266 @@
+"""Training: one plain step function a stage, and the loop around it that shows progress, stops and resumes."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
+from tqdm import tqdm
+
+from colorlib.data import Batches, Loaders
+from colorlib.files import WeightsError, load_checkpoint, save_checkpoint
+from colorlib.losses import RECONSTRUCTION, Loss, pick
+from colorlib.metrics import evaluate
+
+CHECKPOINT_SECONDS = 60  # a crash loses at most this much training
+N_PREVIEW = 8  # held-out pictures whose prediction is kept after every epoch
+
+
+@dataclass
+class History:
+    """What a training wrote down.
+
+    `rows` has a dict an epoch: "epoch", the mean training losses, and "valid_…" numbers measured on the held-out
+    pictures to choose by. `previews` has, an epoch, the ab (8, 2, H, W) predicted for the first of those pictures.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    previews: list[torch.Tensor] = field(default_factory=list)
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    def __getitem__(self, key: str) -> list[float]:
+        """Return one number over the epochs."""
+        return [row[key] for row in self.rows]
+
+    def __repr__(self) -> str:
+        if not self.rows:
+            return "no epoch finished yet"
+        keys = list(self.rows[-1])
+        lines = ["  ".join(f"{key:>{max(8, len(key))}}" for key in keys)]
+        for row in self.rows:
+            numbers = (f"{row[key]:g}" if key == "epoch" else f"{row[key]:.3f}" for key in keys)
+            lines.append("  ".join(f"{n:>{max(8, len(key))}}" for n, key in zip(numbers, keys, strict=True)))
+        return "\n".join(lines)
+
+
+def reconstruction_step(
+    generator: nn.Module, optimizer: torch.optim.Optimizer, L: torch.Tensor, ab: torch.Tensor, loss_fn: Loss
+) -> torch.Tensor:
+    """Move the generator one step towards the true ab; return the loss, detached, before the step."""
+    with mixed_precision(L.device):
+        ab_pred = generator(L)
+    loss = loss_fn(ab_pred.float(), ab)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def fit_reconstruction(
+    generator: nn.Module,
+    loaders: Loaders,
+    loss: str = "l1",
+    *,
+    epochs: int = 5,
+    lr: float = 2e-3,
+    checkpoint: str | os.PathLike | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> History:
+    """Train a generator to rebuild ab from L, with AdamW on a one-cycle schedule.
+
+    Args:
+        generator: L (B, 1, H, W) -> ab (B, 2, H, W), network-scaled. Trained in place, on the loaders' device.
+        loaders: from `make_loaders`; `train` is learned from, `valid` measured after every epoch.
+        loss: "l1", "l2" or "huber".
+        epochs: times through `loaders.train`.
+        lr: the highest learning rate of the cycle.
+        checkpoint: file for the whole state of the training, written every minute and at the end.
+        resume: go on from that file, if it is there, at the very batch where it was written.
+        progress: show a progress bar.
+    Returns:
+        A `History`. An interruption (Ctrl-C, Jupyter's ■) ends the training after the current batch, keeps what was
+        learned, writes the checkpoint and sets `history.interrupted`.
+    Raises:
+        ValueError: unknown loss, or the checkpoint belongs to a training with other settings.
+        FileExistsError: the checkpoint is there and `resume` is not asked for.
+    """
+    loss_fn = pick(RECONSTRUCTION, loss)
+    generator.to(loaders.train.rgb.device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(generator.parameters(), lr)
+    schedule = OneCycleLR(optimizer, max_lr=lr, total_steps=max(1, epochs * len(loaders.train)))
+
+    def step(L: torch.Tensor, ab: torch.Tensor) -> dict[str, torch.Tensor]:
+        losses = {"train_loss": reconstruction_step(generator, optimizer, L, ab, loss_fn)}
+        schedule.step()
+        return losses
+
+    return run_epochs(
+        step,
+        generator,
+        loaders,
+        epochs,
+        state={"generator": generator, "optimizer": optimizer, "schedule": schedule},
+        settings={"stage": "reconstruction", "loss": loss, "epochs": epochs, "lr": lr},
+        checkpoint=checkpoint,
+        resume=resume,
+        progress=progress,
+    )
+
+
+def run_epochs(
+    step: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]],
+    generator: nn.Module,
+    loaders: Loaders,
+    epochs: int,
+    *,
+    state: dict,
+    settings: dict,
+    checkpoint: str | os.PathLike | None,
+    resume: bool,
+    progress: bool,
+) -> History:
+    """Call `step` on every training batch for some epochs; measure, remember, save. The loop behind every `fit_…`.
+
+    Args:
+        step: (L, ab) -> named losses, detached; it changes what is in `state`.
+        generator: what is measured and previewed after every epoch.
+        state: named things with `state_dict` and `load_state_dict` that a resumed training must have back.
+        settings: plain values that must be the same when a checkpoint is resumed.
+    """
+    settings = settings | {"source": loaders.source, "seed": loaders.train.seed, "batches": len(loaders.train)}
+    history, place, sums = History(), {"epoch": 0, "batch": 0}, {}
+    if checkpoint and Path(checkpoint).exists():
+        if not resume:
+            raise FileExistsError(f"{checkpoint} holds a training already: pass resume=True to go on, or delete it.")
+        history, place, sums = _load(checkpoint, state, settings)
+    clock = time.monotonic() - history.seconds
+
+    def save() -> None:
+        history.seconds = time.monotonic() - clock
+        if checkpoint:
+            _save(checkpoint, state, settings, history, place, sums)
+
+    history.interrupted = False
+    saved_at = time.monotonic()
+    bar = tqdm(
+        total=epochs * len(loaders.train),
+        initial=place["epoch"] * len(loaders.train) + place["batch"],
+        unit="batch",
+        leave=False,
+        **({} if progress else {"disable": True}),  # left out otherwise, so that TQDM_DISABLE decides
+    )
+    with bar, interrupt_between_steps() as interrupt:
+        while place["epoch"] < epochs and not interrupt.is_set():
+            generator.train()
+            for L, ab in loaders.train.epoch(place["epoch"], start=place["batch"]):
+                for name, loss in step(L, ab).items():
+                    sums[name] = sums.get(name, 0) + loss
+                place["batch"] += 1
+                bar.update()
+                if interrupt.is_set():
+                    break
+                if checkpoint and time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                    save()
+                    saved_at = time.monotonic()
+            if place["batch"] == len(loaders.train):
+                row = {name: float(total) / len(loaders.train) for name, total in sums.items()}
+                row |= held_out_scores(generator, loaders.valid)
+                history.rows.append({"epoch": place["epoch"] + 1} | row)
+                history.previews.append(preview(generator, loaders.valid))
+                place, sums = {"epoch": place["epoch"] + 1, "batch": 0}, {}
+                bar.set_postfix_str(f"held-out ab MAE {row['valid_ab_mae']:.2f}")
+    history.interrupted = place["epoch"] < epochs
+    save()
+    if history.interrupted:
+        print(f"Stopped in epoch {place['epoch'] + 1} of {epochs}; what was learned so far is kept.")
+    generator.eval()
+    return history
+
+
+def held_out_scores(generator: nn.Module, loader: Batches) -> dict[str, float]:
+    """Return the few held-out numbers that are worth a look after every epoch, named "valid_…"."""
+    scores = evaluate(generator, loader)
+    keys = [key for key in scores if key.startswith(("ab_mae", "chroma_ratio"))]
+    return {f"valid_{key}": scores[key] for key in keys}
+
+
+@torch.no_grad()
+def preview(generator: nn.Module, loader: Batches) -> torch.Tensor:
+    """Return the ab (8, 2, H, W) that the generator, in eval mode, predicts for the first held-out pictures."""
+    generator.eval()
+    L = torch.cat([L for L, _ in _first(loader, N_PREVIEW)])[:N_PREVIEW]
+    return generator(L).float().cpu()
+
+
+def _first(loader: Batches, pictures: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    batches = loader.epoch(0)
+    for _ in range(min(len(loader), -(-pictures // loader.batch_size))):
+        yield next(batches)
+
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Return bfloat16 autocast on CUDA, where it is fast, and no autocast elsewhere, where it is not."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
+@contextmanager
+def interrupt_between_steps() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event that the loop asks for between steps, so that no step is left half done.
+
+    A second Ctrl-C interrupts at once. Outside the main thread, where Python allows no handler, the event stays unset.
+    """
+    requested = threading.Event()
+
+    def request(signum, frame):
+        if requested.is_set():
+            raise KeyboardInterrupt
+        requested.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield requested
+        return
+    before = signal.signal(signal.SIGINT, request)
+    try:
+        yield requested
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _save(path: str | os.PathLike, state: dict, settings: dict, history: History, place: dict, sums: dict) -> None:
+    save_checkpoint(
+        {
+            "state": {name: part.state_dict() for name, part in state.items()},
+            "settings": settings,
+            "history": vars(history),
+            "place": place,
+            "sums": {name: float(total) for name, total in sums.items()},
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        },
+        path,
+    )
+
+
+def _load(path: str | os.PathLike, state: dict, settings: dict) -> tuple[History, dict, dict]:
+    saved = load_checkpoint(path)
+    if not isinstance(saved, dict) or "settings" not in saved:
+        raise WeightsError(f"{path}: not a checkpoint of colorlib.")
+    changed = [name for name in settings if saved["settings"].get(name) != settings[name]]
+    if changed:
+        was, now = ({name: values.get(name) for name in changed} for values in (saved["settings"], settings))
+        raise ValueError(f"{path} was trained with {was}, not {now}; use those settings or another checkpoint.")
+    for name, part in state.items():
+        part.load_state_dict(saved["state"][name])
+    torch.set_rng_state(saved["torch_rng"])
+    if saved["cuda_rng"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(saved["cuda_rng"])
+    return History(**saved["history"]), saved["place"], saved["sums"]

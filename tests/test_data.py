@@ -1,0 +1,167 @@
+"""Sources and batches: split by picture, repeatable, converted once and rightly."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import colorlib
+from colorlib import data
+from colorlib.color import rgb_to_lab, split_lab
+from colorlib.data import Batches, make_loaders
+
+
+def keys(rgb: torch.Tensor) -> set[bytes]:
+    return {picture.numpy().tobytes() for picture in rgb}
+
+
+def smooth(rng: np.random.Generator, side: int) -> np.ndarray:
+    """A made-up photo without fine detail, so that JPEG hardly changes it."""
+    return np.kron(rng.integers(0, 256, (4, 4, 3)), np.ones((side // 4, side // 4, 1))).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "sub").mkdir()
+    for i in range(40):
+        where = tmp_path / "sub" if i % 2 else tmp_path
+        Image.fromarray(smooth(rng, 48)).save(where / f"{i:02}.png")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return make_loaders("scenes", size=32, batch_size=4, n_train=10, n_test=6)
+
+
+def test_batches_are_network_scaled_lab(scenes):
+    L, ab = next(iter(scenes.test))
+    assert L.shape == (4, 1, 32, 32) and ab.shape == (4, 2, 32, 32) and L.dtype == torch.float32
+    expected = split_lab(rgb_to_lab(scenes.test.rgb[:4]))
+    assert torch.equal(L, expected[0]) and torch.equal(ab, expected[1])
+
+
+def test_scenes_split_without_leakage_whatever_the_seed(scenes):
+    other = make_loaders("scenes", size=32, n_train=10, n_test=6, seed=1)
+    parts = [scenes.train.rgb, other.train.rgb, scenes.valid.rgb, scenes.test.rgb]
+    assert all(not keys(a) & keys(b) for a, b in itertools.combinations(parts, 2))
+    assert keys(scenes.test.rgb) == keys(other.test.rgb), "all seeds are judged on the same pictures"
+    for seed in (data.VALID_SEED, data.TEST_SEED):
+        with pytest.raises(ValueError, match="held-out"):
+            make_loaders("scenes", size=32, n_train=1, n_test=1, seed=seed)
+
+
+def test_masks_belong_to_their_pictures(scenes):
+    painted = colorlib.paint_scenes(6, 32, data.TEST_SEED)
+    assert torch.equal(scenes.test.rgb, painted.rgb)
+    assert torch.equal(scenes.masks.ambiguous, painted.ambiguous)
+    assert torch.equal(scenes.valid.masks.edges, colorlib.paint_scenes(6, 32, data.VALID_SEED).edges)
+    assert scenes.train.masks is None
+
+
+def test_a_fixed_set_gives_every_picture_once_in_order(scenes):
+    for _ in range(2):
+        batches = list(scenes.valid)
+        assert [len(L) for L, _ in batches] == [4, 2] and len(scenes.valid) == 2
+        L = torch.cat([L for L, _ in batches])
+        assert torch.equal(L, split_lab(rgb_to_lab(scenes.valid.rgb))[0])
+
+
+def test_a_shuffled_set_changes_every_epoch_and_repeats_itself(scenes):
+    first, second = ([L for L, _ in scenes.train.epoch(n)] for n in (0, 1))
+    again = [L for L, _ in scenes.train.epoch(0)]
+    assert len(first) == len(scenes.train) == 2
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], second[0])
+    rest = [L for L, _ in scenes.train.epoch(0, start=1)]
+    assert torch.equal(rest[0], first[1]), "an epoch entered late goes on as if entered early"
+    reseeded = Batches(scenes.train.rgb, 32, 4, shuffled=True, seed=5)
+    assert not torch.equal(next(iter(reseeded))[0], first[0])
+
+
+def test_iterating_twice_gives_two_epochs():
+    batches = Batches(colorlib.paint_scenes(8, 32, 0).rgb, 32, 8, shuffled=True)
+    (one, _), (two, _) = next(iter(batches)), next(iter(batches))
+    assert not torch.equal(one, two)
+
+
+def test_an_epoch_draws_each_picture_as_often_as_asked():
+    colours = torch.arange(0, 250, 50, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 40, 40)
+    batches = Batches(colours, 32, 5, shuffled=True, repeats=3)
+    drawn = torch.cat([L[:, 0, 0, 0] for L, _ in batches])
+    assert len(batches) == 3 and drawn.unique(return_counts=True)[1].tolist() == [3] * 5
+
+
+def test_crops_come_at_several_scales_and_half_are_flipped():
+    ramp = torch.linspace(0, 255, 128).round().to(torch.uint8).expand(3, 128, 128)
+    batches = Batches(ramp[None], 32, 64, shuffled=True, repeats=256)
+    L = torch.cat([L for L, _ in batches])  # (256, 1, 32, 32), lighter to the right unless flipped
+    rise = (L[:, 0, :, -1] - L[:, 0, :, 0]).mean(dim=1)
+    assert 0.35 < (rise < 0).float().mean() < 0.65
+    assert rise.abs().max() > 2.5 * rise.abs().min(), "the widest crop spans much more of the ramp"
+
+
+def test_a_folder_is_split_by_picture_the_same_way_every_time(folder):
+    loaders = make_loaders(folder, size=16, batch_size=4)
+    assert [len(part.rgb) for part in (loaders.train, loaders.valid, loaders.test)] == [36, 2, 2]
+    again = make_loaders(str(folder), size=16, batch_size=4, seed=3)
+    assert torch.equal(loaders.test.rgb, again.test.rgb) and torch.equal(loaders.valid.rgb, again.valid.rgb)
+    assert loaders.masks is None
+    means = [
+        {tuple(np.round(p.float().mean((1, 2)).tolist())) for p in part.rgb}
+        for part in (loaders.train, loaders.valid, loaders.test)
+    ]
+    assert all(not a & b for a, b in itertools.combinations(means, 2))
+
+
+def test_copies_of_a_photo_do_not_end_up_on_both_sides(folder):
+    for path in list(folder.glob("*.png")):
+        (folder / f"copy-{path.name}").write_bytes(path.read_bytes())
+    loaders = make_loaders(folder, size=16)
+    assert sum(len(part.rgb) for part in (loaders.train, loaders.valid, loaders.test)) == 40
+
+
+def test_bad_files_are_left_out_counted_and_named(folder):
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
+    (folder / "empty.png").touch()
+    with pytest.warns(UserWarning, match="2 of 42 files were left out"):
+        loaders = make_loaders(folder, size=16)
+    assert len(loaders.skipped) == 2
+    assert any("broken.jpg" in reason for reason in loaders.skipped)
+    assert "2 files left out" in repr(loaders)
+
+
+def test_the_number_of_photos_can_be_limited(folder):
+    loaders = make_loaders(folder, size=16, n_train=10, n_test=3)
+    assert [len(part.rgb) for part in (loaders.train, loaders.valid, loaders.test)] == [10, 3, 3]
+
+
+def test_bundled_photos_are_nine_in_three_parts():
+    loaders = make_loaders("bundled", size=32, batch_size=8)
+    assert [len(part.rgb) for part in (loaders.train, loaders.valid, loaders.test)] == [6, 1, 2]
+    assert loaders.train.rgb.shape[-1] == 64 and loaders.test.rgb.shape[-1] == 32
+    assert len(loaders.train) == 6 * data.BUNDLED_REPEATS // 8
+    names = [*data.BUNDLED_TRAIN, *data.BUNDLED_VALID, *data.BUNDLED_TEST]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"source": "nowhere/at/all"}, "nowhere/at/all.*scenes, bundled"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"source": "bundled", "size": 64, "store_size": 32}, "store_size"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        make_loaders(**arguments)
+
+
+def test_a_folder_with_too_few_photos_says_how_many_it_needs(tmp_path):
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "one.png")
+    with pytest.raises(ValueError, match="1 different photos could be read.*at least 3"):
+        make_loaders(tmp_path, size=16)

@@ -1,0 +1,279 @@
+"""show.py: every figure has the parts it promises, comes closed, and refuses what it can't draw."""
+
+import math
+from types import SimpleNamespace
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import skimage.color  # noqa: E402
+import skimage.data  # noqa: E402
+import torch  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from colorlib import show  # noqa: E402
+from colorlib.color import join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_uint8  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    style = plt.rcParams.copy()
+    yield
+    assert plt.get_fignums() == []
+    assert plt.rcParams == style  # the style is the package's own
+
+
+def photos(n=3, size=64):
+    """Return crops of scikit-image's astronaut, (n, 3, size, size) uint8."""
+    photo = torch.as_tensor(skimage.data.astronaut()).movedim(-1, 0)
+    return torch.stack([photo[:, 40 * i : 40 * i + size, 150 : 150 + size] for i in range(n)])
+
+
+def network_batch(n=3):
+    return split_lab(rgb_to_lab(photos(n)))
+
+
+def images_of(figure):
+    return [np.asarray(ax.images[0].get_array()) for ax in figure.axes if ax.images]
+
+
+def fits_a_page(figure):
+    """Tell whether nothing, the labels included, reaches beyond the figure by more than a hair, or 10 inches."""
+    box, size = figure.get_tightbbox(), figure.get_size_inches()
+    return box.x0 > -0.05 and box.y0 > -0.05 and box.x1 < size[0] + 0.05 and box.y1 < size[1] + 0.05 and size[0] <= 10
+
+
+# Pictures
+
+
+def test_pictures_draws_labelled_rows_in_order():
+    rgb = photos(3)
+    grey = rgb.float().mean(1, keepdim=True) / 255
+    figure = show.pictures({"colour": rgb, "grey": grey.numpy()}, titles=["one", "two", "three"])
+    assert isinstance(figure, Figure) and fits_a_page(figure)
+    assert [ax.get_ylabel() for ax in figure.axes] == ["colour", "", "", "grey", "", ""]
+    assert [ax.get_title() for ax in figure.axes] == ["one", "two", "three", "", "", ""]
+    drawn = images_of(figure)
+    assert (drawn[1] == rgb[1].movedim(0, -1).numpy()).all()
+    assert drawn[5].shape == (64, 64, 3) and (drawn[5][..., 0] == drawn[5][..., 2]).all()
+    assert figure.axes[0].get_position().y0 > figure.axes[3].get_position().y0
+
+
+def test_small_pictures_are_enlarged_by_a_whole_number():
+    figure = show.pictures({"64 px": photos(5)}, columns=4)
+    assert len(figure.axes) == 4
+    box = figure.axes[0].get_window_extent()
+    assert (box.width, box.height) == pytest.approx((128, 128))
+    assert figure.axes[0].images[0].get_interpolation() == "nearest"
+
+
+def test_pictures_takes_photos_of_any_shape():
+    figure = show.pictures({"photo": [skimage.data.coffee(), photos(1)[0], np.zeros((8, 8))]})
+    assert [image.shape for image in images_of(figure)] == [(400, 600, 3), (64, 64, 3), (8, 8, 3)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({}, "at least one row"),
+        (photos(), "dict"),
+        ({"a": photos(2), "b": photos(3)}, "same number"),
+        ({"a": photos()[:0]}, "at least one"),
+        ({"lab": rgb_to_lab(photos())}, "'lab'.*floats in"),
+        ({"ab": torch.zeros(2, 2, 8, 8)}, r"\(2, 8, 8\)"),
+        ({"nan": torch.full((1, 3, 8, 8), math.nan)}, "'nan'"),
+        ({"ids": torch.zeros(1, 3, 8, 8, dtype=torch.int64)}, "int64"),
+    ],
+)
+def test_pictures_says_what_it_cannot_draw(rows, message):
+    with pytest.raises(ValueError, match=message):
+        show.pictures(rows)
+
+
+def test_predictions_come_as_grey_then_predictions_then_truth():
+    L, ab = network_batch()
+    figure = show.predictions(L, ab, U_Net=ab * 0.3, Pix2Pix=ab.flip(1))
+    assert [ax.get_ylabel() for ax in figure.axes if ax.get_ylabel()] == ["grey", "U Net", "Pix2Pix", "truth"]
+    drawn = images_of(figure)
+    assert np.ptp(drawn[0].astype(int), axis=-1).max() <= 1  # neutral, but for rounding
+    lightness = skimage.color.rgb2lab(drawn[0])[..., 0]
+    assert lightness == pytest.approx(50 * (L[0, 0].numpy() + 1), abs=0.5)  # L*, not luma
+    assert (drawn[3] == to_uint8(lab_to_rgb(join_lab(L, ab * 0.3)))[0].movedim(0, -1).numpy()).all()
+    assert np.abs(drawn[-1].astype(int) - photos()[-1].movedim(0, -1).numpy()).max() <= 1
+
+
+def test_predictions_refuses_a_wrong_size_and_a_taken_name():
+    L, ab = network_batch()
+    with pytest.raises(ValueError, match="one size"):
+        show.predictions(L, ab, unet=ab[..., :32])
+    with pytest.raises(ValueError, match="'truth'"):
+        show.predictions(L, ab, truth=ab)
+
+
+def test_ab_planes_share_symmetric_limits():
+    lab = rgb_to_lab(photos(1))[0]
+    figure = show.ab_planes(lab)
+    planes = [ax.images[0] for ax in figure.axes if ax.images]
+    assert [plane.get_clim() for plane in planes[1:]] == [planes[1].get_clim()] * 2
+    low, high = planes[1].get_clim()
+    assert low == -high and high >= lab[1:].abs().max()
+    assert planes[0].get_clim() == (0, 100)
+    assert np.asarray(planes[2].get_array()) == pytest.approx(lab[2].numpy())
+    assert [ax.get_ylabel() for ax in figure.axes[3:]] == ["Lab units"] * 3  # the colour bars
+    assert fits_a_page(figure)
+    with pytest.raises(ValueError, match="one Lab picture"):
+        show.ab_planes(lab[None])
+
+
+def test_error_map_draws_the_ab_error_in_lab_units():
+    L, ab = network_batch()
+    figure = show.error_map(L[0], ab[0] + torch.tensor([0.1, 0.0])[:, None, None], ab[0])
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["grey", "prediction", "truth"]
+    assert images_of(figure)[3] == pytest.approx(5.5, abs=1e-3)  # 11 in a, 0 in b
+    assert figure.axes[3].get_title().endswith("mean 5.5")
+    assert figure.axes[4].get_ylabel() == "Lab units"
+    assert show.error_map(L[0], ab[0], ab[0], limit=30).axes[3].images[0].get_clim() == (0, 30)
+    with pytest.raises(ValueError, match="one picture"):
+        show.error_map(L, ab, ab)
+
+
+# Curves and bars
+
+
+def history(epochs=4):
+    rows = [{"epoch": e, "train_loss": 1 / e, "valid_ab_mae": 20 / e, "seconds": 2.0} for e in range(1, epochs + 1)]
+    rows[-1]["valid_ab_mae/ambiguous"] = 24.0
+    return SimpleNamespace(rows=rows)
+
+
+def test_curves_share_an_axis_when_the_quantity_is_the_same():
+    figure = show.curves(history(), landmarks={"log 2": math.log(2), "grey": (18.8, "valid_ab_mae")})
+    assert [ax.get_title() for ax in figure.axes] == ["loss", "ab MAE (Lab units)"]
+    assert all(ax.get_xlabel() == "epoch" for ax in figure.axes)
+    loss, error = figure.axes
+    assert loss.lines[0].get_xdata().tolist() == [1, 2, 3, 4]
+    assert [line.get_label() for line in error.lines[:2]] == ["valid_ab_mae", "valid_ab_mae/ambiguous"]
+    assert error.lines[1].get_xdata().tolist() == [4]  # a row may lack a key
+    first, second = error.lines[:2]
+    assert first.get_color() != second.get_color() and first.get_marker() != second.get_marker()
+    assert loss.lines[1].get_ydata()[0] == pytest.approx(math.log(2)) and loss.texts[0].get_text() == "log 2"
+    assert error.lines[2].get_ydata()[0] == 18.8 and error.lines[2].get_linestyle() == ":"
+    assert fits_a_page(figure)
+
+
+def test_gan_losses_share_an_axis_apart_from_l1():
+    rows = [{"epoch": 1, "loss_g_gan": 1.0, "loss_d_real": 0.6, "loss_d_fake": 0.7, "loss_g_l1": 0.05}]
+    loss, l1 = show.curves(rows).axes
+    assert len(loss.lines) == 3 and len(l1.lines) == 1
+
+
+def test_curves_draws_the_keys_named_and_says_when_one_is_not_there():
+    assert len(show.curves(history(), keys=["seconds"]).axes) == 1
+    with pytest.raises(ValueError, match="train_loss"):
+        show.curves(history(), keys=["loss"])
+    with pytest.raises(ValueError, match="can't draw"):
+        show.curves([])
+
+
+TABLE = {
+    "grey": {"ab_mae": 18.8, "ab_mae/ambiguous": 24.3, "psnr": math.inf},
+    "U-Net": {"ab_mae": 2.5, "ab_mae/ambiguous": 24.7, "psnr": 30.0},
+    "Pix2Pix": {"ab_mae": 3.125, "psnr": 29.0},
+}
+
+
+def test_bars_print_every_value():
+    figure = show.bars(TABLE)
+    error, psnr = figure.axes
+    assert (error.get_title(), psnr.get_title()) == ("ab MAE (Lab units)", "PSNR (dB)")
+    assert [tick.get_text() for tick in error.get_yticklabels()] == list(TABLE)
+    assert error.yaxis_inverted()  # the first model on top
+    assert [text.get_text() for text in error.texts] == ["18.8", "2.50", "3.12", "24.3", "24.7", "–"]
+    assert [text.get_text() for text in psnr.texts] == ["∞", "30.0", "29.0"]
+    assert [bar.get_width() for bar in error.containers[0]] == [18.8, 2.5, 3.125]
+    assert [text.get_text() for text in error.get_legend().get_texts()] == ["ab_mae", "ab_mae/ambiguous"]
+    assert fits_a_page(figure)
+
+
+def test_bars_draws_the_metrics_named_and_says_when_one_is_not_there():
+    (ax,) = show.bars(TABLE, ["ab_mae/ambiguous"]).axes
+    assert ax.get_title() == "ab MAE (Lab units), ambiguous"
+    with pytest.raises(ValueError, match="ssim"):
+        show.bars(TABLE, ["ssim"])
+    with pytest.raises(ValueError, match="dict"):
+        show.bars({})
+
+
+@pytest.mark.parametrize(
+    ("key", "quantity"),
+    [
+        ("valid_ab_mae", "ab MAE (Lab units)"),
+        ("ab_mae/edges", "ab MAE (Lab units)"),
+        ("hue_spread_true", "hue spread (0 = one hue)"),
+        ("loss_d_real", "loss"),
+        ("loss_g_l1", "L1 loss (network units)"),
+        ("temperature", "temperature"),
+    ],
+)
+def test_a_key_names_its_quantity(key, quantity):
+    assert show._quantity(key) == quantity
+
+
+# Colour space
+
+
+@pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")  # scikit-image, outside the gamut
+@pytest.mark.parametrize("L", [0, 20, 50.0, 90])
+def test_gamut_paints_what_srgb_can_show(L):
+    figure = show.gamut(L, size=45)  # a sample every 5 Lab units
+    (ax,) = figure.axes
+    image = np.asarray(ax.images[0].get_array())
+    axis = np.linspace(-110, 110, 45)
+    a, b = np.meshgrid(axis, axis)
+    lab = np.stack([np.full_like(a, L), a, b], axis=-1)
+    expected = skimage.color.lab2rgb(lab)
+    returned = np.abs(skimage.color.rgb2lab(expected) - lab).max(-1)
+    inside = image[..., 3] == 1
+    assert inside[22, 22] and not inside[0, 0]
+    assert (inside == (returned < 0.5))[np.abs(returned - 0.5) > 0.45].all()  # clipping moves what is outside
+    assert image[inside, :3] == pytest.approx(expected[inside], abs=2e-3)
+    assert ax.images[0].origin == "lower" and ax.images[0].get_extent()[0] == pytest.approx(-112.5)
+    assert "Lab units" in ax.get_xlabel() and "Lab units" in ax.get_ylabel()
+
+
+def test_gamut_refuses_a_lightness_that_does_not_exist():
+    with pytest.raises(ValueError, match="between 0 and 100"):
+        show.gamut(101)
+
+
+def test_hue_wheel_draws_shares_as_areas():
+    hues = torch.tensor([0.1, 0.2, 0.3, math.pi + 0.1])
+    figure = show.hue_wheel({"ours": hues, "truth": torch.arange(8) * math.pi / 4 + 0.1})
+    ours, truth = figure.axes
+    assert ours.name == "polar" and len(ours.patches) == 8
+    assert [bar.get_height() ** 2 for bar in ours.patches] == pytest.approx([0.75, 0, 0, 0, 0.25, 0, 0, 0])
+    assert ours.get_ylim() == truth.get_ylim()
+    assert ours.get_title().startswith("ours\n4 objects") and truth.get_title().endswith("entropy 1.00")
+    color = np.asarray(ours.patches[0].get_facecolor()[:3])
+    angle = math.atan2(*skimage.color.rgb2lab(color)[:0:-1])
+    assert angle == pytest.approx(math.pi / 8, abs=0.01)  # a sector has the colour it counts
+    assert fits_a_page(figure)
+    with pytest.raises(ValueError, match="at least one hue"):
+        show.hue_wheel({"none": torch.zeros(0)})
+
+
+def test_a_failure_while_drawing_leaves_no_figure_open(monkeypatch):
+    monkeypatch.setattr(show, "_picture", lambda *args, **style: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        show.pictures({"a": photos()})
+
+
+def test_a_figure_made_by_the_reader_stays_open():
+    mine = plt.figure()
+    show.gamut(50, size=11)
+    assert plt.get_fignums() == [mine.number]
+    plt.close(mine)

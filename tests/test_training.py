@@ -1,0 +1,134 @@
+"""Training: it learns, it stops where it is told, and it goes on as if it had never stopped."""
+
+import math
+import os
+import signal
+
+import pytest
+import torch
+
+from colorlib import losses, training
+from colorlib.data import make_loaders
+from colorlib.training import History, fit_reconstruction, reconstruction_step
+from colorlib.unet import UNet
+
+
+@pytest.fixture(scope="module")
+def loaders():
+    return make_loaders("scenes", size=32, batch_size=4, n_train=16, n_test=8)
+
+
+def small_net(dropout: float = 0.2) -> UNet:
+    torch.manual_seed(0)
+    return UNet(base_channels=4, n_down=2, dropout=dropout)
+
+
+@pytest.mark.parametrize("loss", sorted(losses.RECONSTRUCTION))
+def test_steps_lower_the_loss_on_one_batch(loaders, loss):
+    net, (L, ab) = small_net(dropout=0), next(iter(loaders.valid))
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-2)
+    values = [reconstruction_step(net, optimizer, L, ab, losses.RECONSTRUCTION[loss]).item() for _ in range(40)]
+    assert values[-1] < 0.5 * values[0]
+
+
+def test_a_fit_learns_and_writes_it_down(loaders):
+    net = small_net()
+    history = fit_reconstruction(net, loaders, epochs=6, lr=1e-2)
+    assert history["epoch"] == [1, 2, 3, 4, 5, 6] and not history.interrupted and history.seconds > 0
+    assert history["train_loss"][-1] < 0.6 * history["train_loss"][0]
+    assert {"valid_ab_mae", "valid_ab_mae/determined", "valid_chroma_ratio/ambiguous"} <= set(history.rows[0])
+    assert len(history.previews) == 6 and history.previews[0].shape == (8, 2, 32, 32)
+    assert not torch.equal(history.previews[0], history.previews[-1])
+    assert not net.training
+    assert "valid_ab_mae" in repr(history)
+
+
+def stop_after(batches: int, monkeypatch) -> None:
+    """Send this process a Ctrl-C during the given training step."""
+    real_step, calls = training.reconstruction_step, iter(range(10_000))
+
+    def step(*arguments):
+        if next(calls) == batches:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real_step(*arguments)
+
+    monkeypatch.setattr(training, "reconstruction_step", step)
+
+
+@pytest.mark.parametrize("batches", [1, 4, 6])  # within the first epoch, at its end, in the second
+def test_a_resumed_training_equals_an_uninterrupted_one(loaders, tmp_path, monkeypatch, batches):
+    whole = small_net()
+    torch.manual_seed(1)
+    expected = fit_reconstruction(whole, loaders, epochs=3)
+
+    net, path = small_net(), tmp_path / "training.pt"
+    torch.manual_seed(1)
+    with monkeypatch.context() as patch:
+        stop_after(batches, patch)
+        stopped = fit_reconstruction(net, loaders, epochs=3, checkpoint=path)
+    assert stopped.interrupted and len(stopped.rows) < 3
+
+    net = UNet(base_channels=4, n_down=2, dropout=0.2)  # another process would start from anything
+    torch.manual_seed(99)
+    history = fit_reconstruction(net, loaders, epochs=3, checkpoint=path, resume=True)
+    assert not history.interrupted and history["epoch"] == [1, 2, 3]
+    assert history["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(net.state_dict()[name], value), name
+
+    done = fit_reconstruction(net, loaders, epochs=3, checkpoint=path, resume=True)
+    assert done.rows == history.rows, "resuming what is finished trains no further"
+
+
+def test_an_interruption_without_a_checkpoint_keeps_what_was_learned(loaders, monkeypatch, capsys):
+    net, before = small_net(), small_net().state_dict()
+    stop_after(2, monkeypatch)
+    history = fit_reconstruction(net, loaders, epochs=3)
+    assert history.interrupted and "Stopped in epoch 1 of 3" in capsys.readouterr().out
+    assert any(not torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_checkpoints_are_written_along_the_way(loaders, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    written = []
+    monkeypatch.setattr(
+        training, "_save", lambda path, state, settings, history, place, sums: written.append(dict(place))
+    )
+    fit_reconstruction(small_net(), loaders, epochs=1, checkpoint=tmp_path / "c.pt")
+    assert [place["batch"] for place in written[:3]] == [1, 2, 3]
+
+
+def test_a_checkpoint_is_never_overwritten_or_mixed_up(loaders, tmp_path):
+    path = tmp_path / "c.pt"
+    fit_reconstruction(small_net(), loaders, epochs=1, checkpoint=path)
+    with pytest.raises(FileExistsError, match="resume=True"):
+        fit_reconstruction(small_net(), loaders, epochs=1, checkpoint=path)
+    with pytest.raises(ValueError, match="'epochs': 1.*'epochs': 2"):
+        fit_reconstruction(small_net(), loaders, epochs=2, checkpoint=path, resume=True)
+    path.write_bytes(b"rubbish")
+    with pytest.raises(ValueError, match="c.pt"):
+        fit_reconstruction(small_net(), loaders, epochs=1, checkpoint=path, resume=True)
+
+
+def test_an_unknown_loss_is_answered_with_the_known_ones(loaders):
+    with pytest.raises(ValueError, match="'l3'.*l1, l2, huber"):
+        fit_reconstruction(small_net(), loaders, loss="l3")
+
+
+def test_an_empty_history_can_be_shown():
+    assert repr(History()) == "no epoch finished yet"
+
+
+def test_adversarial_losses_have_their_textbook_values():
+    """At logit 0 a discriminator is a coin: BCE log 2, LSGAN 1 or 0, hinge 1."""
+    coin, sure = torch.zeros(2, 1, 3, 3), torch.full((2, 1, 3, 3), 3.0)
+    assert losses.bce(coin, True).item() == pytest.approx(math.log(2))
+    assert losses.bce(sure, False).item() == pytest.approx(math.log(1 + math.exp(3)))
+    assert (losses.lsgan(coin, True).item(), losses.lsgan(coin, False).item()) == (1, 0)
+    assert (losses.hinge(sure, True).item(), losses.hinge(sure, False).item(), losses.hinge(coin, True).item()) == (
+        0,
+        4,
+        1,
+    )
+    assert losses.generator_hinge(sure, True).item() == -3

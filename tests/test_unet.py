@@ -1,0 +1,48 @@
+"""The U-Net: shapes, range, what the skips carry, and that it learns."""
+
+import pytest
+import torch
+
+from colorlib.unet import UNet
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 48), (31, 77), (1, 1), (100, 3)])
+@pytest.mark.parametrize("skips", [True, False])
+def test_any_size_in_same_size_out(height, width, skips):
+    net = UNet(base_channels=4, n_down=3, skips=skips).eval()
+    ab = net(torch.rand(2, 1, height, width) * 2 - 1)
+    assert ab.shape == (2, 2, height, width)
+    assert ab.abs().max() <= 1
+
+
+@pytest.mark.parametrize("n_down", [1, 4, 6])
+def test_depth_and_width_are_as_asked(n_down):
+    net = UNet(base_channels=4, n_down=n_down)
+    assert len(net.encoder) == len(net.decoder) == n_down
+    bottleneck = net.encoder[-1](torch.zeros(1, net.encoder[-1][0].in_channels, 8, 8))
+    assert bottleneck.shape[1] == 4 * min(2**n_down, 8)
+
+
+def test_every_parameter_gets_a_gradient():
+    net = UNet(base_channels=4, n_down=3)
+    net(torch.rand(2, 1, 16, 16)).abs().mean().backward()
+    without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_skips_carry_detail_past_the_bottleneck(skips):
+    """With the last `down` silenced, only skips can tell the output anything about the input."""
+    net = UNet(base_channels=4, n_down=3, skips=skips).eval()
+    net.encoder[-1][0].weight.data.zero_()
+    one, other = net(torch.rand(1, 1, 32, 32)), net(torch.rand(1, 1, 32, 32))
+    assert bool((one - other).abs().max() > 1e-6) is skips
+
+
+def test_padding_is_only_where_it_must_be():
+    """A multiple of 2ⁿ is not padded, and one pixel more changes nothing far from that edge."""
+    torch.manual_seed(0)
+    net = UNet(base_channels=4, n_down=2).eval()
+    L = torch.rand(1, 1, 64, 64)
+    wider = torch.nn.functional.pad(L, (0, 1, 0, 0), mode="replicate")
+    assert torch.allclose(net(L)[..., :32], net(wider)[..., :32], atol=1e-5)
