@@ -27,8 +27,8 @@ help:
 	@echo "Variables: PYTHON=python3.12 (3.11, 3.12 or 3.13), VENV=folder, LAB_ARGS=\"--port 9999\","
 	@echo "TORCH_INDEX=url takes torch and torchvision from that package index, as for CPU-only builds."
 
-# The stamp is written last, so an interrupted installation is done again: from an empty folder, because the old one
-# may hold half-written files. Without PYTHON=, an environment that exists keeps its Python.
+# The stamp is written last, so an interrupted installation is done again: in an emptied environment, because
+# the old one may hold half-written files. Without PYTHON=, an environment that exists keeps its Python.
 $(STAMP): pyproject.toml constraints.txt
 	@set -e; \
 	python="$(PYTHON)"; \
@@ -47,11 +47,12 @@ $(STAMP): pyproject.toml constraints.txt
 	elif [ "$$("$(BIN)/python" -c "$$minor" 2>&1)" != "$$("$$python" -c "$$minor")" ]; then what=new; \
 	else what=old; fi; \
 	if [ $$what = new ]; then \
-	    echo "Making the Python environment in $(VENV), once: about 3 minutes, and about 6.5 GB of disk"; \
+	    echo "Making the Python environment in $(VENV), once: about 3 minutes (5 on 2 slow cores), and about 6.5 GB of disk"; \
 	    echo "(about 1.5 GB where TORCH_INDEX names an index of CPU-only builds)."; \
-	    "$$python" -m venv --clear "$(VENV)"; : > "$(VENV)/.installing"; \
+	    if [ -e "$(VENV)/pyvenv.cfg" ]; then clear=--clear; else clear=; fi; \
+	    "$$python" -m venv $$clear "$(VENV)"; : > "$(VENV)/.installing"; \
 	else \
-	    echo "Bringing the Python environment in $(VENV) up to date: at most 3 minutes."; \
+	    echo "Bringing the Python environment in $(VENV) up to date: at most a few minutes."; \
 	fi; \
 	log="$(VENV)/install.log"; : > "$$log"; \
 	pip() { \

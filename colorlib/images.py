@@ -161,7 +161,6 @@ def _read_path(path: Path, name: str) -> bytes:
 
 
 def _check_before_decoding(data: bytes) -> None:
-    Image.init()  # Pillow registers most formats only now, and open() trips over one named but not registered
     with Image.open(BytesIO(data), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError(f"{image.width}×{image.height} pixels")
@@ -185,13 +184,14 @@ def _decode(data: bytes) -> Image.Image:
 
 def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
     """Apply the EXIF orientation; return the picture and its EXIF bytes without that tag."""
-    try:
-        upright = ImageOps.exif_transpose(image)
-        exif = upright.getexif()
-        exif.pop(ExifTags.Base.Orientation, None)
-        return upright, exif.tobytes() if "exif" in image.info else None  # a TIFF's own tags are no EXIF block
-    except Exception:  # damaged metadata, of which Pillow raises as much: the picture itself is whole
-        return image, None
+    exif = None
+    with suppress(Exception):  # damaged metadata makes Pillow raise anything; the picture itself is whole
+        image = ImageOps.exif_transpose(image)
+        if "exif" in image.info:  # a TIFF's own tags are no EXIF block
+            tags = image.getexif()
+            tags.pop(ExifTags.Base.Orientation, None)
+            exif = tags.tobytes()
+    return image, exif
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
@@ -210,11 +210,10 @@ def _to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     image = image if image.mode in ("L", "CMYK") else image.convert("RGB")
     if not icc_profile:
         return image.convert("RGB")
-    with suppress(ImageCms.PyCMSError, OSError):  # a broken profile should not cost the picture
+    with suppress(ImageCms.PyCMSError, OSError):  # a profile that is broken, or of another mode, costs no picture
         profile = ImageCms.ImageCmsProfile(BytesIO(icc_profile))
-        mode = {"GRAY": "L", "CMYK": "CMYK", "RGB": "RGB"}.get(profile.profile.xcolor_space.strip())
-        image = image.convert("RGB") if (mode, image.mode) == ("RGB", "L") else image
-        if mode == image.mode and "sRGB" not in (profile.profile.profile_description or ""):
+        if "sRGB" not in (profile.profile.profile_description or ""):
+            image = image.convert("RGB") if profile.profile.xcolor_space.strip() == "RGB" else image
             return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
     return image.convert("RGB")
 

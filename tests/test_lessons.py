@@ -1,0 +1,241 @@
+"""The lessons ring: checkers on stub, solution and slips; widgets' functions; experiments and their stored results."""
+
+import json
+import math
+
+import nbformat
+import pytest
+import torch
+
+from colorlib import metrics
+from colorlib.lessons import experiments
+from colorlib.lessons.checks import lab_color as check_lab
+from colorlib.lessons.checks import unet_autoencoder as check_unet
+from colorlib.lessons.widgets import lab_color, unet_autoencoder
+
+NOTEBOOKS = experiments.RUNS.parent
+PNG = b"\x89PNG"
+
+
+def cell_sources(notebook: str, kind: str) -> list[str]:
+    return [c.source for c in nbformat.read(NOTEBOOKS / notebook, 4).cells if c.cell_type == kind]
+
+
+def definition(notebook: str, name: str, given: dict) -> object:
+    """Run the code cell of a notebook that defines `name` (calls below it left out), and return what it defines."""
+    for source in cell_sources(notebook, "code"):
+        if f"def {name}(" in source or f"class {name}(" in source:
+            exec(source.split("\n\n\ncheck.")[0], given)
+            return given[name]
+    raise AssertionError(f"{notebook} defines no {name}")
+
+
+def solution(notebook: str, name: str, given: dict) -> object:
+    """Run the folded solution of an exercise, and return what it defines."""
+    for source in cell_sources(notebook, "markdown"):
+        for block in source.split("```python\n")[1:]:
+            if f"def {name}(" in block:
+                exec(block.split("```")[0], given)
+                return given[name]
+    raise AssertionError(f"{notebook} has no solution for {name}")
+
+
+# --- exercises --------------------------------------------------------------------------------------------------------
+
+
+def srgb_to_linear(grey):
+    return torch.where(grey > 0.04045, ((grey + 0.055) / 1.055) ** 2.4, grey / 12.92)
+
+
+EXERCISES = [
+    (
+        "01_lab_color.ipynb",
+        check_lab.grey_to_lightness,
+        {"torch": torch, "srgb_to_linear": srgb_to_linear},
+        {
+            "both curves": lambda grey: 100 * grey,
+            "116 f": lambda grey: 100 * srgb_to_linear(grey),
+            "straight part": lambda grey: 116 * srgb_to_linear(grey) ** (1 / 3) - 16,
+            "shape": lambda grey: grey[:5],
+            "should give L": lambda grey: 50 * grey,
+            "ZeroDivisionError": lambda grey: 1 / 0,
+        },
+    ),
+    (
+        "03_unet_autoencoder.ipynb",
+        check_unet.chroma_ratio,
+        {"torch": torch},
+        {
+            "use the mask": lambda p, t, m: p.norm(dim=1).mean() / t.norm(dim=1).mean(),
+            "divide": lambda p, t, m: (p.norm(dim=1) / t.norm(dim=1))[m].mean(),
+            "length of": lambda p, t, m: p.abs().sum(1)[m].mean() / t.abs().sum(1)[m].mean(),
+            "upside down": lambda p, t, m: t.norm(dim=1)[m].mean() / p.norm(dim=1)[m].mean(),
+            "should be": lambda p, t, m: 0.5,
+            "RuntimeError": lambda p, t, m: torch.zeros(2) @ torch.zeros(3),
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("notebook", "checker", "given", "slips"), EXERCISES, ids=lambda x: getattr(x, "__name__", ""))
+def test_checkers_know_stub_solution_and_slips(notebook, checker, given, slips):
+    name = checker.__name__
+    stub = definition(notebook, name, dict(given))
+    assert repr(checker(stub)).startswith("not attempted yet")
+    assert checker(solution(notebook, name, dict(given))).correct
+    for hint, attempt in slips.items():
+        answer = checker(attempt)
+        assert hint in answer and not answer.correct, f"{hint!r}: {answer}"
+
+
+# --- widgets ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_lab_explorer_draws_what_its_sliders_say():
+    panel = lab_color.lab_explorer()
+    first = panel.picture.value
+    assert first.startswith(PNG)
+    panel.controls["L"].value = 20
+    assert panel.picture.value != first
+
+    def right_axis(*point):
+        return lab_color.lab_corner(*point).axes[1]
+
+    assert "a screen can show it" in right_axis(60, 40, 30).get_xlabel()
+    assert "outside sRGB" in right_axis(60, 100, 100).get_xlabel()
+    assert "128, 128, 128" in right_axis(53.585, 0, 0).get_title()
+
+
+def test_the_best_guess_is_the_cheapest_of_a_fine_grid():
+    axis = torch.linspace(-60, 60, 121)
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1)
+    for n_hues in (2, 3, 8):
+        for p_first in (0.1, 1 / n_hues, 0.45, 0.6):
+            colors, p = unet_autoencoder.possible_colors(n_hues, p_first)
+            assert p.sum().item() == pytest.approx(1)
+            for loss in ("l1", "l2"):
+                best = unet_autoencoder.best_guess(colors, p, loss)
+                cheapest = unet_autoencoder.expected_error(grid, colors, p, loss).min().item()
+                assert unet_autoencoder.expected_error(best, colors, p, loss).item() <= cheapest + 1e-3
+
+
+def test_there_is_something_to_discover_in_the_guess_explorer():
+    """L1 is grey while red is the lesser half and red beyond it; L2 slides."""
+
+    def chroma(p_first, loss):
+        return unet_autoencoder.best_guess(*unet_autoencoder.possible_colors(8, p_first), loss).norm().item()
+
+    assert chroma(1 / 8, "l1") < 1e-3 and chroma(1 / 8, "l2") < 1e-3
+    assert chroma(0.55, "l1") == pytest.approx(unet_autoencoder.CHROMA, abs=0.01)
+    assert 5 < chroma(0.4, "l2") < chroma(0.6, "l2") < 30
+    panel = unet_autoencoder.guess_explorer()
+    first = panel.picture.value
+    panel.controls["loss"].value = "l2"
+    panel.controls["p_first"].value = 0.6
+    assert panel.picture.value.startswith(PNG) and panel.picture.value != first
+
+
+# --- experiments ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(experiments.EXPERIMENTS))
+def test_a_stored_result_belongs_to_todays_code(name):
+    record, pictures = experiments.stored(name)
+    chosen = experiments.EXPERIMENTS[name]
+    assert record["fingerprint"] == chosen.fingerprint(), f"run again: {record['command']}"
+    assert record["settings"] == chosen.settings and record["seconds"] > 0
+    assert chosen.holds(record["table"])
+    assert all(tensor.dtype in (torch.uint8, torch.int8) for tensor in pictures.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(experiments.EXPERIMENTS))
+def test_an_experiment_in_its_tiny_form_points_the_same_way(name):
+    chosen = experiments.EXPERIMENTS[name]
+    table = chosen.run(**{**chosen.settings, **chosen.tiny})["table"]
+    assert chosen.holds(table), json.dumps(table, indent=1)
+
+
+def test_a_fingerprint_changes_with_code_and_settings_not_with_comments():
+    strip = experiments._without_comments
+    assert strip("x = 1  # why\n\ny = '#2'\n") == "x = 1\ny = '#2'"
+    chosen = experiments.EXPERIMENTS["skips"]
+    changed = experiments.Experiment(chosen.run, chosen.settings | {"epochs": 6}, chosen.tiny, chosen.holds)
+    assert changed.fingerprint() != chosen.fingerprint()
+
+
+def test_an_unknown_or_missing_experiment_is_named(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="'skip'.*skips"):
+        experiments.stored("skip")
+    monkeypatch.setattr(experiments, "RUNS", tmp_path)
+    with pytest.raises(FileNotFoundError, match="make experiments ARGS=skips"):
+        experiments.stored("skips")
+
+
+def test_running_an_experiment_stores_what_it_gave(tmp_path, monkeypatch):
+    def little() -> dict:
+        return {"table": {"x": 1}, "pictures": {"p": experiments.pack_ab(torch.rand(2, 2, 4, 4))}}
+
+    monkeypatch.setattr(experiments, "RUNS", tmp_path)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "little", experiments.Experiment(little, {}, {}, lambda table: True))
+    experiments.main(["little"])
+    record, pictures = experiments.stored("little")
+    assert record["table"] == {"x": 1} and record["command"].endswith("little") and pictures["p"].shape == (2, 2, 4, 4)
+
+
+def test_packed_ab_is_within_half_a_lab_unit():
+    ab = torch.rand(2, 2, 4, 4) * 1.8 - 0.9
+    assert (experiments.unpack_ab(experiments.pack_ab(ab)) - ab).abs().max() * 110 <= 0.501
+
+
+# --- what a notebook builds in the open is what the package has --------------------------------------------------------
+
+
+def test_chapter_01_builds_the_packages_lab():
+    from colorlib import color
+
+    given = {"torch": torch, "color": color}
+    definition("01_lab_color.ipynb", "srgb_to_linear", given)
+    by_hand = definition("01_lab_color.ipynb", "rgb_to_lab", given)
+    rgb = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(by_hand(rgb).float(), color.rgb_to_lab(rgb), atol=1e-3)
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_chapter_03_builds_the_packages_unet(skips):
+    from colorlib.unet import UNet
+
+    given = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional}
+    for name in ("Down", "Up"):
+        definition("03_unet_autoencoder.ipynb", name, given)
+    torch.manual_seed(0)
+    by_hand = definition("03_unet_autoencoder.ipynb", "UNet", given)(skips=skips)
+    packaged = UNet(skips=skips)
+    packaged.load_state_dict(by_hand.state_dict())
+    L = torch.rand(2, 1, 64, 64)
+    assert torch.equal(by_hand(L), packaged(L))
+
+
+def test_chapter_03_builds_the_packages_step():
+    from colorlib.training import reconstruction_step as packaged
+
+    by_hand = definition("03_unet_autoencoder.ipynb", "reconstruction_step", {})
+    weights, losses = [], []
+    L, ab = torch.rand(2, 1, 8, 8), torch.rand(2, 2, 8, 8)
+    for step in (by_hand, packaged):
+        torch.manual_seed(0)
+        net = torch.nn.Conv2d(1, 2, 3, padding=1)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
+        losses.append([step(net, optimizer, L, ab, torch.nn.functional.l1_loss).item() for _ in range(3)])
+        weights.append(net.weight.detach())
+    assert losses[0] == losses[1] and torch.equal(*weights)
+
+
+def test_chapter_03_prices_a_vivid_guess_rightly():
+    """Turning hues keeps the chroma, and costs about 4/π of grey in L1."""
+    turn = definition("03_unet_autoencoder.ipynb", "vivid_guess", {"torch": torch})
+    angle = torch.rand(4000, generator=torch.Generator().manual_seed(1)) * math.tau
+    ab = torch.stack([angle.cos(), angle.sin()], dim=1)[:, :, None, None] / 3
+    assert torch.allclose(turn(ab).norm(dim=1), ab.norm(dim=1), atol=1e-5)
+    ratio = metrics.ab_mae(turn(ab), ab) / metrics.ab_mae(torch.zeros_like(ab), ab)
+    assert ratio == pytest.approx(4 / math.pi, abs=0.05)
