@@ -47,9 +47,13 @@ $(STAMP): pyproject.toml constraints.txt
 	elif [ "$$("$(BIN)/python" -c "$$minor" 2>&1)" != "$$("$$python" -c "$$minor")" ]; then what=new; \
 	else what=old; fi; \
 	if [ $$what = new ]; then \
+	    clear=; \
+	    if [ -e "$(VENV)/pyvenv.cfg" ]; then clear=--clear; \
+	    elif [ -n "$$(ls -A "$(VENV)" 2>/dev/null)" ]; then \
+	        echo "$(VENV) holds other files: give VENV= a folder of its own" >&2; exit 1; \
+	    fi; \
 	    echo "Making the Python environment in $(VENV), once: about 3 minutes (5 on 2 slow cores), and about 6.5 GB of disk"; \
 	    echo "(about 1.5 GB where TORCH_INDEX names an index of CPU-only builds)."; \
-	    if [ -e "$(VENV)/pyvenv.cfg" ]; then clear=--clear; else clear=; fi; \
 	    "$$python" -m venv $$clear "$(VENV)"; : > "$(VENV)/.installing"; \
 	else \
 	    echo "Bringing the Python environment in $(VENV) up to date: at most a few minutes."; \

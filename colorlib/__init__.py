@@ -19,14 +19,17 @@ _HOME = {  # public name -> the module it lives in
     "paint_scenes": "scenes",
     "make_loaders": "data",
     "UNet": "unet",
+    "PatchDiscriminator": "patchgan",
+    "resnet_unet": "resnet",
     "fit_reconstruction": "training",
+    "fit_gan": "training",
     "evaluate": "metrics",
     "save_generator": "zoo",
     "load_generator": "zoo",
 }
 _MODULES = {
-    "color", "config", "data", "downloads", "files", "images", "lessons", "losses", "metrics", "scenes", "show",
-    "training", "unet", "zoo",
+    "color", "config", "data", "downloads", "files", "images", "lessons", "losses", "metrics", "patchgan",
+    "resnet", "scenes", "show", "training", "unet", "zoo",
 }  # fmt: skip
 __all__ = sorted(_HOME)
 

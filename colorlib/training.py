@@ -11,12 +11,13 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from colorlib.data import Batches, Loaders
 from colorlib.files import WeightsError, load_checkpoint, save_checkpoint
-from colorlib.losses import RECONSTRUCTION, Loss, pick
+from colorlib.losses import ADVERSARIAL, RECONSTRUCTION, AdversarialLoss, Loss, pick
 from colorlib.metrics import evaluate
 
 CHECKPOINT_SECONDS = 60  # a crash loses at most this much training
@@ -114,6 +115,131 @@ def fit_reconstruction(
         resume=resume,
         progress=progress,
     )
+
+
+def discriminator_step(
+    discriminator: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    L: torch.Tensor,
+    ab: torch.Tensor,
+    ab_fake: torch.Tensor,
+    loss_fn: AdversarialLoss,
+) -> dict[str, torch.Tensor]:
+    """Move the discriminator one step towards "real" on ab and "fake" on ab_fake; the generator is left alone."""
+    with mixed_precision(L.device):
+        real_logits, fake_logits = discriminator(L, ab), discriminator(L, ab_fake.detach())
+    loss_d_real, loss_d_fake = loss_fn(real_logits.float(), True), loss_fn(fake_logits.float(), False)
+    optimizer.zero_grad(set_to_none=True)
+    ((loss_d_real + loss_d_fake) / 2).backward()
+    optimizer.step()
+    return {"loss_d_real": loss_d_real.detach(), "loss_d_fake": loss_d_fake.detach()}
+
+
+def generator_step(
+    discriminator: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    L: torch.Tensor,
+    ab: torch.Tensor,
+    ab_fake: torch.Tensor,
+    adversarial: AdversarialLoss,
+    reconstruction: Loss,
+    lambda_l1: float,
+) -> dict[str, torch.Tensor]:
+    """Move the generator, whose output `ab_fake` still has its graph, one step towards fooling and rebuilding.
+
+    The discriminator is frozen meanwhile: gradients pass through it, none is kept for it.
+    """
+    discriminator.requires_grad_(False)
+    with mixed_precision(L.device):
+        fake_logits = discriminator(L, ab_fake)
+    loss_g_gan = adversarial(fake_logits.float(), True)
+    loss_g_l1 = reconstruction(ab_fake, ab)
+    optimizer.zero_grad(set_to_none=True)
+    (loss_g_gan + lambda_l1 * loss_g_l1).backward()
+    optimizer.step()
+    discriminator.requires_grad_(True)
+    return {"loss_g_gan": loss_g_gan.detach(), "loss_g_l1": loss_g_l1.detach()}
+
+
+def fit_gan(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    loaders: Loaders,
+    *,
+    adversarial: str = "bce",
+    lambda_l1: float = 20.0,
+    epochs: int = 3,
+    lr_g: float = 2e-4,
+    lr_d: float = 2e-4,
+    ema: float = 0.99,
+    checkpoint: str | os.PathLike | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> History:
+    """Train a generator against a discriminator (Pix2Pix), usually from a generator that knows reconstruction already.
+
+    Every step makes one fake: the discriminator judges it detached, the generator learns through it. Both use Adam
+    with betas (0.5, 0.999), and a learning rate that falls to zero over the second half. The generator ends with the
+    exponential moving average (EMA) of its weights. No epoch is picked: by ab error, the greyest would win.
+
+    Args:
+        generator: L -> ab, trained in place.
+        discriminator: (L, ab) -> logits, trained in place.
+        loaders: from `make_loaders`; small batches (4) suit the game.
+        adversarial: "bce", "lsgan" or "hinge".
+        lambda_l1: weight of the L1 term beside the adversarial one. 100 in the paper; 20 suits the painted world.
+        epochs: times through `loaders.train`.
+        lr_g, lr_d: learning rates of generator and discriminator.
+        ema: share of the average that each step keeps.
+        checkpoint, resume, progress: as in `fit_reconstruction`; both networks, the average and both optimizers are saved.
+    Returns:
+        A `History` with the mean loss_d_real, loss_d_fake, loss_g_gan and loss_g_l1 of every epoch. Its held-out
+        numbers and previews are those of the averaged generator.
+    Raises:
+        ValueError, FileExistsError: as `fit_reconstruction`.
+    """
+    loss_d, loss_g = pick(ADVERSARIAL, adversarial)
+    for net in (generator, discriminator):
+        net.to(loaders.train.rgb.device, memory_format=torch.channels_last).train()
+    averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
+    optimizers = [
+        torch.optim.Adam(net.parameters(), lr, betas=(0.5, 0.999))
+        for net, lr in ((generator, lr_g), (discriminator, lr_d))
+    ]
+    steps = max(1, epochs * len(loaders.train))
+    schedules = [LambdaLR(optimizer, lambda step: min(1.0, 2 - 2 * step / steps)) for optimizer in optimizers]
+
+    def step(L: torch.Tensor, ab: torch.Tensor) -> dict[str, torch.Tensor]:
+        generator.train()
+        with mixed_precision(L.device):
+            ab_fake = generator(L)
+        ab_fake = ab_fake.float()
+        losses = discriminator_step(discriminator, optimizers[1], L, ab, ab_fake, loss_d)
+        losses |= generator_step(
+            discriminator, optimizers[0], L, ab, ab_fake, loss_g, RECONSTRUCTION["l1"], lambda_l1
+        )
+        averaged.update_parameters(generator)
+        for schedule in schedules:
+            schedule.step()
+        return losses
+
+    names = ("optimizer_g", "optimizer_d", "schedule_g", "schedule_d")
+    settings = {"stage": "gan", "adversarial": adversarial, "lambda_l1": lambda_l1, "epochs": epochs}
+    history = run_epochs(
+        step,
+        averaged.module,
+        loaders,
+        epochs,
+        state={"generator": generator, "discriminator": discriminator, "averaged": averaged}
+        | dict(zip(names, [*optimizers, *schedules], strict=True)),
+        settings=settings | {"lr_g": lr_g, "lr_d": lr_d, "ema": ema},
+        checkpoint=checkpoint,
+        resume=resume,
+        progress=progress,
+    )
+    generator.load_state_dict(averaged.module.state_dict())
+    generator.eval()
+    return history
 
 
 def run_epochs(

@@ -8,9 +8,10 @@ from pathlib import Path
 from torch import nn
 
 from colorlib.files import WeightsError, load_tensors, save_tensors
+from colorlib.resnet import ResNetUNet
 from colorlib.unet import UNet
 
-BUILDERS = {"UNet": UNet}  # class name in a recipe -> what builds it
+BUILDERS = {"UNet": UNet, "ResNetUNet": ResNetUNet}  # class name in a recipe -> what builds it
 FORMAT = "colorlib generator 1"
 
 

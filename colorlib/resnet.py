@@ -1,0 +1,96 @@
+"""A U-Net whose encoder is a ResNet, pretrained or not: fastai's `create_body` and `DynamicUnet`, made safe to use.
+
+Source: He et al. 2016 for the encoder; Howard and Gugger's fastai for the decoder (PixelShuffle with ICNR).
+"""
+
+import os
+
+import torch
+from torch import nn
+
+from colorlib.downloads import fetch_encoder_weights
+from colorlib.files import WeightsError, load_tensors
+
+ARCHS = ("resnet18", "resnet34")
+# The encoder's first layer is the sum of ImageNet's over red, green and blue, so it wants grey in [0, 1] with
+# ImageNet's mean and spread: the averages of the three channels' values.
+GREY_MEAN, GREY_STD = 0.449, 0.226
+BUILD_SIZE = (64, 64)  # DynamicUnet measures its layers on a picture of this size; others work as well
+
+
+class ResNetUNet(nn.Module):
+    """L (B, 1, H, W) -> ab (B, 2, H, W), both in [-1, 1], for any H and W from 31 up. Made by `resnet_unet`."""
+
+    def __init__(self, arch: str = "resnet18"):
+        super().__init__()
+        # fastai takes seconds to import, and only this network needs it.
+        from fastai.vision.learner import create_body
+        from fastai.vision.models.unet import DynamicUnet
+        from torchvision import models
+
+        if arch not in ARCHS:
+            raise ValueError(f"There is no encoder {arch!r}; choose one of: {', '.join(ARCHS)}.")
+        self.recipe = {"arch": arch}
+        encoder = create_body(getattr(models, arch)(weights=None), n_in=1, pretrained=False, cut=-2)
+        net = DynamicUnet(encoder, n_out=2, img_size=BUILD_SIZE)
+        net.layers[-1] = nn.Identity()  # it gave fastai's tensor type, which torch.compile can't follow
+        self.net = net.train()  # DynamicUnet leaves its BatchNorms in eval mode
+
+    @property
+    def encoder(self) -> nn.Sequential:
+        """The ResNet without its classifier: (B, 1, H, W) grey -> features."""
+        return self.net.layers[0]
+
+    def forward(self, L: torch.Tensor) -> torch.Tensor:
+        grey = (L + 1) / 2
+        ab = torch.tanh(self.net((grey - GREY_MEAN) / GREY_STD))
+        return ab.as_subclass(torch.Tensor)
+
+    def __deepcopy__(self, memo: dict) -> "ResNetUNet":
+        """Copy the network; a plain copy trips over the activations that fastai's hooks keep."""
+        copy = ResNetUNet(**self.recipe).to(next(self.parameters()))
+        copy.load_state_dict(self.state_dict())
+        return copy.train(self.training)
+
+
+def resnet_unet(arch: str = "resnet18", weights: str | os.PathLike | None = "imagenet") -> ResNetUNet:
+    """Build a U-Net on a ResNet encoder.
+
+    Args:
+        arch: "resnet18" or "resnet34".
+        weights: of the encoder. "imagenet" takes torchvision's (downloaded once, then cached), None starts from random
+            numbers, a path is a file written by `save_encoder`.
+    Returns:
+        The network, with a random decoder, in training mode.
+    Raises:
+        ValueError: unknown `arch`.
+        DownloadError: the ImageNet weights are not cached and can't be downloaded; the message says what to do.
+        WeightsError: the file is missing, or is not an encoder of this `arch`.
+    """
+    generator = ResNetUNet(arch)
+    if weights is None:
+        return generator
+    if weights == "imagenet":
+        state = encoder_state(fetch_encoder_weights(arch))
+    else:
+        state, _ = load_tensors(weights)
+    try:
+        generator.encoder.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"{weights}: these are not the weights of a {arch} encoder.") from error
+    return generator
+
+
+def encoder_state(resnet_state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Turn the weights of a torchvision ResNet into those of a one-channel encoder made by `create_body`.
+
+    The layers get numbers instead of names, the classifier goes, and the first layer is summed over RGB: on a grey
+    picture, where R = G = B, that gives the same answer.
+    """
+    numbers = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
+    state = {}
+    for name, value in resnet_state.items():
+        first, _, rest = name.partition(".")
+        if first in numbers:
+            state[f"{numbers[first]}.{rest}"] = value.sum(dim=1, keepdim=True) if name == "conv1.weight" else value
+    return state
