@@ -84,7 +84,7 @@ def split_lab(lab: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return lab[..., :1, :, :] / L_SCALE - 1, lab[..., 1:, :, :] / AB_SCALE
 
 
-def join_lab(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:  # noqa: N803 - L is the field's name
+def join_lab(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
     """Undo `split_lab`: put network-scaled L (..., 1, H, W) and ab (..., 2, H, W) together as Lab (..., 3, H, W).
 
     Raises:

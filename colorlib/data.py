@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
+import torch.nn.functional as F
 from tqdm import tqdm
 
 from colorlib.color import rgb_to_lab, split_lab
@@ -80,6 +80,10 @@ class Batches:
         self._visits += 1
         return self.epoch(self._visits - 1)
 
+    def first(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the first `n` pictures of a fixed set, or all if there are fewer, as L (n, 1, …) and ab (n, 2, …)."""
+        return split_lab(rgb_to_lab(self.rgb[:n]))
+
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Give the batches of one epoch, from batch `start` on: L (B, 1, size, size), ab (B, 2, size, size)."""
         order = np.tile(np.arange(len(self.rgb)), self.repeats)
@@ -117,7 +121,7 @@ class Loaders:
 def make_loaders(
     source: str | os.PathLike = "scenes",
     size: int = 64,
-    batch_size: int = 8,
+    batch_size: int = 4,
     *,
     n_train: int | None = None,
     n_test: int | None = None,
@@ -151,8 +155,10 @@ def make_loaders(
     if source == "scenes":
         return _scene_loaders(n_train or 1500, n_test or 200, seed, common)
     if source == "bundled":
-        train = [fit_square(_bundled_photo(name), store_size) for name in BUNDLED_TRAIN]
-        valid, test = ([fit_square(_bundled_photo(name), size) for name in part] for part in (BUNDLED_VALID, BUNDLED_TEST))
+        train = [fit_square(bundled_photo(name), store_size) for name in BUNDLED_TRAIN]
+        valid, test = (
+            [fit_square(bundled_photo(name), size) for name in part] for part in (BUNDLED_VALID, BUNDLED_TEST)
+        )
         return _photo_loaders("bundled", train, valid, test, [], seed, BUNDLED_REPEATS, common)
     folder = fetch_photos(source) if source in DATASETS else Path(source)
     if not folder.is_dir():
@@ -189,7 +195,7 @@ def _folder_loaders(
     if len(pictures) < 2 * n_test + 1:
         raise ValueError(
             f"{folder}: {len(pictures)} different photos could be read and {len(skipped)} could not; "
-            f"training needs at least {2 * n_test + 1}: {n_test} to choose by, {n_test} to test, the rest to learn from."
+            f"training needs at least {2 * n_test + 1}: {n_test} to choose by, {n_test} to test, the rest to learn."
         )
     if skipped:
         warnings.warn(f"{len(skipped)} of {len(paths)} files were left out: {' '.join(skipped[:5])}", stacklevel=3)
@@ -235,7 +241,7 @@ def _photo_loaders(
     )
 
 
-def _bundled_photo(name: str) -> np.ndarray:
+def bundled_photo(name: str) -> np.ndarray:
     """Read one of the photos inside scikit-image ("s:name") or scikit-learn ("l:name"): (H, W, 3) uint8."""
     library, photo = name.split(":")
     if library == "l":

@@ -8,7 +8,7 @@ depend on the picture's.
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
+import torch.nn.functional as F
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 AdversarialLoss = Callable[[torch.Tensor, bool], torch.Tensor]
@@ -42,7 +42,7 @@ def hinge(logits: torch.Tensor, real: bool) -> torch.Tensor:
 
 
 def generator_hinge(logits: torch.Tensor, real: bool) -> torch.Tensor:
-    """Return what a generator minimises beside a hinge discriminator: minus the mean logit (plus it for `real=False`)."""
+    """Return a generator's loss beside a hinge discriminator: minus the mean logit (plus it for `real=False`)."""
     return -logits.mean() if real else logits.mean()
 
 

@@ -17,12 +17,10 @@ class PatchDiscriminator(nn.Module):
         base_channels: channels after the first convolution; each further one doubles them, up to eight times as many.
         n_down: convolutions of stride 2. 3 gives the paper's patch of 70 px, 2 one of 34 px, 1 one of 16 px.
         conditional: look at L as well as ab. Without it, it can only judge whether colours look likely at all.
-        spectral_norm: limit how fast each layer's answer can change (Miyato et al. 2018) instead of normalising batches.
+        spectral_norm: limit how fast each layer's answer can change (Miyato et al. 2018), in place of BatchNorm.
     """
 
-    def __init__(
-        self, base_channels: int = 32, n_down: int = 2, conditional: bool = True, spectral_norm: bool = False
-    ):
+    def __init__(self, base_channels: int = 32, n_down: int = 2, conditional: bool = True, spectral_norm: bool = False):
         super().__init__()
         self.conditional = conditional
         wrap = with_spectral_norm if spectral_norm else (lambda layer: layer)

@@ -21,17 +21,17 @@ EDGE_WIDTH = 2  # px
 # Each determined kind has a dark and a light Lab color; what is painted lies on the line through them, so that
 # ab follows L. Clouds lie on the sky's line, panes on the window frame's.
 PAINTS = {
-    "sky": ((62, -4, -37), (88, -2, -8)),
-    "cloud": ((62, -4, -37), (88, -2, -8)),
-    "sun": ((78, 8, 68), (90, -6, 64)),
-    "hill": ((50, 14, -27), (74, 5, -17)),
-    "grass": ((32, -17, 25), (62, -27, 45)),
-    "trunk": ((20, 8, 12), (44, 10, 20)),
-    "tree": ((22, -14, 15), (52, -30, 40)),
-    "spruce": ((18, -10, 3), (48, -24, 8)),
-    "brick": ((40, 36, 28), (76, 4, 7)),  # the light end is mortar
+    "sky": ((62, -4, -33), (88, -2, -8)),
+    "cloud": ((62, -4, -33), (88, -2, -8)),
+    "sun": ((78, 4, 56), (90, -4, 54)),
+    "hill": ((50, 7, -22), (74, 4, -18)),
+    "grass": ((32, -21, 31), (62, -25, 39)),
+    "trunk": ((20, 8, 14), (44, 9, 18)),
+    "tree": ((22, -20, 22), (52, -25, 31)),
+    "spruce": ((18, -14, 5), (48, -20, 8)),
+    "brick": ((40, 31, 24), (76, 12, 12)),  # the light end is mortar
     "roof": ((20, 4, -16), (48, 6, -22)),
-    "window": ((68, -8, -18), (94, 0, 2)),  # the light end is the frame
+    "window": ((68, -5, -13), (94, 0, 0)),  # the light end is the frame
     "road": ((34, 0, -3), (92, 0, 4)),  # the light end is a dash
     "wheel": ((12, 0, 0), (80, 0, 0)),
     "string": ((20, 0, 0), (60, 0, 0)),
@@ -211,11 +211,11 @@ def _sky(canvas, rng, horizon):
     canvas.lay("sky", 1.0, top + (bottom - top) * np.clip(canvas.y / horizon, 0, 1) ** 1.2)
     boxes = []
     if rng.random() < 0.6:
-        cx, cy, r = rng.uniform(0.12, 0.88), rng.uniform(0.13, 0.24), rng.uniform(0.06, 0.085)
+        cx, cy, r = rng.uniform(0.12, 0.88), rng.uniform(0.13, 0.24), rng.uniform(0.07, 0.095)
         boxes.append((cx - 1.5 * r, cy - 1.5 * r, cx + 1.5 * r, cy + 1.5 * r))
         sun = canvas.window(cx, cy, r, -1.9, -1.9, 1.9, 1.9)
         radius, turn = np.hypot(sun.x, sun.y), np.arctan2(sun.y, sun.x) / (2 * np.pi)
-        rays = np.maximum(np.abs(radius - 1.5) - 0.26, np.abs(turn * 10 % 1 - 0.5) * radius - 0.22)
+        rays = np.maximum(np.abs(radius - 1.55) - 0.3, np.abs(turn * 8 % 1 - 0.5) * radius - 0.27)
         sun.lay("sun", sun.cover(np.minimum(rays, radius - 1)), 90 - 5 * np.clip(radius, 0, 1) ** 4)
     for _ in range(rng.choice(4, p=[0.15, 0.35, 0.3, 0.2])):
         scale = rng.uniform(0.065, 0.11)

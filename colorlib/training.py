@@ -71,7 +71,7 @@ def fit_reconstruction(
     loss: str = "l1",
     *,
     epochs: int = 5,
-    lr: float = 2e-3,
+    lr: float = 2e-2,
     checkpoint: str | os.PathLike | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -83,7 +83,8 @@ def fit_reconstruction(
         loaders: from `make_loaders`; `train` is learned from, `valid` measured after every epoch.
         loss: "l1", "l2" or "huber".
         epochs: times through `loaders.train`.
-        lr: the highest learning rate of the cycle.
+        lr: the highest learning rate of the cycle. 0.02 is high, and suits networks with BatchNorm from random numbers;
+            a pretrained encoder wants 0.001.
         checkpoint: file for the whole state of the training, written every minute and at the end.
         resume: go on from that file, if it is there, at the very batch where it was written.
         progress: show a progress bar.
@@ -191,7 +192,7 @@ def fit_gan(
         epochs: times through `loaders.train`.
         lr_g, lr_d: learning rates of generator and discriminator.
         ema: share of the average that each step keeps.
-        checkpoint, resume, progress: as in `fit_reconstruction`; both networks, the average and both optimizers are saved.
+        checkpoint, resume, progress: as in `fit_reconstruction`; everything that learns is saved.
     Returns:
         A `History` with the mean loss_d_real, loss_d_fake, loss_g_gan and loss_g_l1 of every epoch. Its held-out
         numbers and previews are those of the averaged generator.
@@ -215,9 +216,7 @@ def fit_gan(
             ab_fake = generator(L)
         ab_fake = ab_fake.float()
         losses = discriminator_step(discriminator, optimizers[1], L, ab, ab_fake, loss_d)
-        losses |= generator_step(
-            discriminator, optimizers[0], L, ab, ab_fake, loss_g, RECONSTRUCTION["l1"], lambda_l1
-        )
+        losses |= generator_step(discriminator, optimizers[0], L, ab, ab_fake, loss_g, RECONSTRUCTION["l1"], lambda_l1)
         averaged.update_parameters(generator)
         for schedule in schedules:
             schedule.step()
@@ -323,14 +322,7 @@ def held_out_scores(generator: nn.Module, loader: Batches) -> dict[str, float]:
 def preview(generator: nn.Module, loader: Batches) -> torch.Tensor:
     """Return the ab (8, 2, H, W) that the generator, in eval mode, predicts for the first held-out pictures."""
     generator.eval()
-    L = torch.cat([L for L, _ in _first(loader, N_PREVIEW)])[:N_PREVIEW]
-    return generator(L).float().cpu()
-
-
-def _first(loader: Batches, pictures: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    batches = loader.epoch(0)
-    for _ in range(min(len(loader), -(-pictures // loader.batch_size))):
-        yield next(batches)
+    return generator(loader.first(N_PREVIEW)[0]).float().cpu()
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:

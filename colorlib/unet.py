@@ -4,7 +4,7 @@ Source: Ronneberger, Fischer and Brox 2015 for the shape; Isola et al. 2017 for 
 """
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own abbreviation
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -64,7 +64,8 @@ class UNet(nn.Module):
         )  # (B, base, H, W)
         self.encoder = nn.ModuleList(Down(c_in, c_out) for c_in, c_out in zip(width, width[1:], strict=False))
         self.decoder = nn.ModuleList(
-            Up(width[level + 1], width[level] if skips else 0, width[level], dropout) for level in reversed(range(n_down))
+            Up(width[level + 1], width[level] if skips else 0, width[level], dropout)
+            for level in reversed(range(n_down))
         )
         self.head = nn.Conv2d(width[0], 2, kernel_size=3, padding=1)
 

@@ -62,7 +62,7 @@ def test_network_scaling_is_its_own_inverse(rgb_grid):
     L, ab = colorlib.split_lab(lab)
     assert L.shape == (1, 52, 2704) and ab.shape == (2, 52, 2704)
     for scaled in (L, ab):
-        assert -1 <= scaled.min() and scaled.max() <= 1
+        assert scaled.min() >= -1 and scaled.max() <= 1
     assert torch.allclose(colorlib.join_lab(L, ab), lab, atol=1e-9)
 
 

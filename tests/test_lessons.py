@@ -188,7 +188,7 @@ def test_packed_ab_is_within_half_a_lab_unit():
     assert (experiments.unpack_ab(experiments.pack_ab(ab)) - ab).abs().max() * 110 <= 0.501
 
 
-# --- what a notebook builds in the open is what the package has --------------------------------------------------------
+# --- what a notebook builds in the open is what the package has -------------------------------------------------------
 
 
 def test_chapter_01_builds_the_packages_lab():

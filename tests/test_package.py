@@ -26,7 +26,9 @@ def imported_modules(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            parent = [] if not node.level else list(path.relative_to(PACKAGE.parent).with_suffix("").parts[: -node.level])
+            parent = (
+                [] if not node.level else list(path.relative_to(PACKAGE.parent).with_suffix("").parts[: -node.level])
+            )
             module = ".".join([*parent, *([node.module] if node.module else [])])
             found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
     return found
@@ -52,12 +54,19 @@ def test_imports_point_only_upward(room):
 def test_the_rule_would_notice_a_wrong_import(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "colorlib")
     (tmp_path / "colorlib").mkdir()
-    for line in ("from colorlib import show", "from colorlib.show import pictures", "import colorlib.show", "from . import show"):
+    for line in (
+        "from colorlib import show",
+        "from colorlib.show import pictures",
+        "import colorlib.show",
+        "from . import show",
+    ):
         (tmp_path / "colorlib" / "color.py").write_text(f"def f():\n    {line}\n")
         assert "show" in rooms_imported(tmp_path / "colorlib" / "color.py")
 
 
-@pytest.mark.parametrize("code", ["import colorlib", "import colorlib; colorlib.UNet, colorlib.make_loaders, colorlib.evaluate"])
+@pytest.mark.parametrize(
+    "code", ["import colorlib", "import colorlib; colorlib.UNet, colorlib.make_loaders, colorlib.evaluate"]
+)
 def test_importing_stays_light(code):
     loaded = subprocess.run(
         [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"], capture_output=True, text=True, check=True
@@ -74,7 +83,11 @@ def test_only_widgets_import_ipywidgets():
 @pytest.mark.parametrize("name", colorlib.__all__)
 def test_every_public_name_is_the_same_when_read_twice(name):
     fresh = subprocess.run(
-        [sys.executable, "-c", f"import colorlib; a = colorlib.{name}; b = colorlib.{name}; assert a is b and callable(a)"],
+        [
+            sys.executable,
+            "-c",
+            f"import colorlib; a = colorlib.{name}; b = colorlib.{name}; assert a is b and callable(a)",
+        ],
         capture_output=True,
         text=True,
     )

@@ -7,16 +7,16 @@ import matplotlib
 
 matplotlib.use("agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-import skimage.color  # noqa: E402
-import skimage.data  # noqa: E402
-import torch  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import skimage.color
+import skimage.data
+import torch
+from matplotlib.figure import Figure
 
-from colorlib import show  # noqa: E402
-from colorlib.color import join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_uint8  # noqa: E402
+from colorlib import show
+from colorlib.color import join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_uint8
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ import torch
 
 from colorlib import losses, training
 from colorlib.data import make_loaders
-from colorlib.training import History, fit_reconstruction, reconstruction_step
+from colorlib.patchgan import PatchDiscriminator
+from colorlib.training import History, fit_gan, fit_reconstruction, reconstruction_step
 from colorlib.unet import UNet
 
 
@@ -132,3 +133,98 @@ def test_adversarial_losses_have_their_textbook_values():
         1,
     )
     assert losses.generator_hinge(sure, True).item() == -3
+
+
+# --- the game ---------------------------------------------------------------------------------------------------------
+
+
+def players() -> tuple[UNet, PatchDiscriminator]:
+    torch.manual_seed(0)
+    return UNet(base_channels=4, n_down=2, dropout=0.2), PatchDiscriminator(base_channels=4, n_down=1)
+
+
+def weights(net: torch.nn.Module) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in net.parameters()]
+
+
+def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other))
+
+
+def test_each_player_moves_only_itself(loaders):
+    net, judge = players()
+    L, ab = loaders.valid.first(4)
+    optimizer_g, optimizer_d = (torch.optim.Adam(n.parameters(), 1e-3) for n in (net, judge))
+    ab_fake = net(L)
+    before_g, before_d = weights(net), weights(judge)
+    training.discriminator_step(judge, optimizer_d, L, ab, ab_fake, losses.bce)
+    assert same(before_g, weights(net)) and not same(before_d, weights(judge))
+    assert all(p.grad is None for p in net.parameters())
+
+    before_d = weights(judge)
+    for p in judge.parameters():
+        p.grad = None
+    training.generator_step(judge, optimizer_g, L, ab, ab_fake, losses.bce, losses.RECONSTRUCTION["l1"], 20.0)
+    assert not same(before_g, weights(net)) and same(before_d, weights(judge))
+    assert all(p.grad is None and p.requires_grad for p in judge.parameters())
+
+
+@pytest.mark.parametrize("adversarial", sorted(losses.ADVERSARIAL))
+def test_a_judge_learns_to_tell_and_a_generator_to_fool(loaders, adversarial):
+    loss_d, loss_g = losses.ADVERSARIAL[adversarial]
+    net, judge = players()
+    L, ab = loaders.valid.first(8)
+    optimizer = torch.optim.Adam(judge.parameters(), 1e-2)
+    for _ in range(30):
+        training.discriminator_step(judge, optimizer, L, ab, torch.zeros_like(ab), loss_d)
+    judge.eval()
+    assert judge(L, ab).mean() > judge(L, torch.zeros_like(ab)).mean() + 0.5
+    optimizer, before = torch.optim.Adam(net.parameters(), 1e-2), judge(L, net(L)).mean().item()
+    for _ in range(30):
+        training.generator_step(judge, optimizer, L, ab, net(L), loss_g, losses.RECONSTRUCTION["l1"], 0.0)
+    assert judge(L, net(L)).mean().item() > before
+
+
+def test_a_game_is_written_down_and_ends_with_the_average(loaders):
+    net, judge = players()
+    history = fit_gan(net, judge, loaders, epochs=2, ema=1.0)
+    assert {"loss_d_real", "loss_d_fake", "loss_g_gan", "loss_g_l1", "valid_ab_mae"} <= set(history.rows[0])
+    start, _ = players()
+    for (name, value), first in zip(net.named_parameters(), start.parameters()):
+        assert torch.allclose(value, first), f"an average that keeps everything stays at the start: {name}"
+    moved, judge = players()
+    fit_gan(moved, judge, loaders, epochs=2, ema=0.0)
+    assert not same(weights(moved), weights(start))
+    assert not net.training
+
+
+@pytest.mark.parametrize("batches", [2, 5])
+def test_a_resumed_game_equals_an_uninterrupted_one(loaders, tmp_path, monkeypatch, batches):
+    whole, judge = players()
+    torch.manual_seed(1)
+    expected = fit_gan(whole, judge, loaders, epochs=2)
+
+    net, other_judge = players()
+    torch.manual_seed(1)
+    with monkeypatch.context() as patch:
+        real_step, calls = training.generator_step, iter(range(10_000))
+
+        def step(*arguments):
+            if next(calls) == batches:
+                os.kill(os.getpid(), signal.SIGINT)
+            return real_step(*arguments)
+
+        patch.setattr(training, "generator_step", step)
+        assert fit_gan(net, other_judge, loaders, epochs=2, checkpoint=tmp_path / "gan.pt").interrupted
+
+    net, other_judge = UNet(base_channels=4, n_down=2, dropout=0.2), PatchDiscriminator(base_channels=4, n_down=1)
+    torch.manual_seed(99)
+    history = fit_gan(net, other_judge, loaders, epochs=2, checkpoint=tmp_path / "gan.pt", resume=True)
+    assert history["loss_g_gan"] == pytest.approx(expected["loss_g_gan"], rel=1e-4)
+    for ours, theirs in ((net, whole), (other_judge, judge)):
+        for name, value in theirs.state_dict().items():
+            assert torch.allclose(ours.state_dict()[name], value, atol=1e-6), name
+    with pytest.raises(ValueError, match="lambda_l1"):
+        fit_gan(net, other_judge, loaders, epochs=2, lambda_l1=5.0, checkpoint=tmp_path / "gan.pt", resume=True)
+    with pytest.raises(ValueError, match="'wgan'.*bce"):
+        fit_gan(net, other_judge, loaders, adversarial="wgan")

@@ -25,8 +25,12 @@ from colorlib.color import AB_SCALE
 from colorlib.config import pick_device, seed_everything
 from colorlib.data import make_loaders
 from colorlib.files import atomic_write, load_tensors, save_tensors
+from colorlib.lessons.tagger import fit_tagger
 from colorlib.metrics import evaluate
-from colorlib.training import fit_reconstruction
+from colorlib.patchgan import PatchDiscriminator
+from colorlib.resnet import resnet_unet
+from colorlib.scenes import paint_scenes
+from colorlib.training import fit_gan, fit_reconstruction
 from colorlib.unet import UNet
 
 RUNS = Path(__file__).resolve().parents[2] / "notebooks" / "runs"
@@ -135,6 +139,80 @@ def skips(seeds: list[int], size: int, n_train: int, n_test: int, epochs: int, b
             net = UNet(base_channels=base_channels, skips=with_skips)
             fit_reconstruction(net, loaders, epochs=epochs)
             table[f"seed {seed}"][name] = evaluate(net, loaders.test)
+            pictures.setdefault(name, predict_first(net, loaders.test))
+    return {"table": table, "pictures": pictures}
+
+
+@experiment(
+    settings={"seeds": [0, 1, 2], "size": 64, "n_train": 1500, "n_test": 200, "epochs": 5, "gan_epochs": 3},
+    tiny={"seeds": [0], "size": 32, "n_train": 300, "n_test": 60, "epochs": 2, "gan_epochs": 1},
+    holds=lambda table: all(
+        rows["Pix2Pix"]["chroma_ratio/ambiguous"] > 1.1 * rows["L1"]["chroma_ratio/ambiguous"]
+        for rows in table.values()
+    ),
+)
+def gan(seeds: list[int], size: int, n_train: int, n_test: int, epochs: int, gan_epochs: int) -> dict:
+    """Chapter 04: an L1 network, and the same network after the game, on painted scenes."""
+    table, pictures = {}, {}
+    for seed in seeds:
+        loaders = make_loaders("scenes", size, n_train=n_train, n_test=n_test, seed=seed, device=pick_device())
+        seed_everything(seed)
+        net = UNet()
+        fit_reconstruction(net, loaders, epochs=epochs)
+        rows = table[f"seed {seed}"] = {"L1": evaluate(net, loaders.test)}
+        pictures.setdefault("L1", predict_first(net, loaders.test))
+        fit_gan(net, PatchDiscriminator(), loaders, epochs=gan_epochs)
+        rows["Pix2Pix"] = evaluate(net, loaders.test)
+        pictures.setdefault("Pix2Pix", predict_first(net, loaders.test))
+    return {"table": table, "pictures": pictures}
+
+
+@experiment(
+    settings={"seed": 0, "size": 64, "n_train": 1500, "n_test": 200, "epochs": 5, "gan_epochs": 3},
+    tiny={"size": 32, "n_train": 300, "n_test": 60, "epochs": 2, "gan_epochs": 1},
+    holds=lambda table: table["collapsed"]["ab_mae/determined"] > table["healthy"]["ab_mae/determined"],
+)
+def collapse(seed: int, size: int, n_train: int, n_test: int, epochs: int, gan_epochs: int) -> dict:
+    """Chapter 04: the game as it should be, and without the L1 term and the condition, against a fast judge."""
+    table, pictures = {}, {}
+    loaders = make_loaders("scenes", size, n_train=n_train, n_test=n_test, seed=seed, device=pick_device())
+    games = {
+        "healthy": ({"conditional": True}, {}),
+        "collapsed": ({"conditional": False}, {"lambda_l1": 0.0, "lr_d": 1e-3}),
+    }
+    for name, (judge, game) in games.items():
+        seed_everything(seed)
+        net = UNet()
+        fit_reconstruction(net, loaders, epochs=epochs)
+        fit_gan(net, PatchDiscriminator(**judge), loaders, epochs=gan_epochs, **game)
+        table[name] = evaluate(net, loaders.test)
+        pictures[name] = predict_first(net, loaders.test)
+    return {"table": table, "pictures": pictures}
+
+
+@experiment(
+    settings={"seeds": [0, 1, 2], "size": 64, "n_tagged": 800, "n_train": 100, "n_test": 100},
+    tiny={"seeds": [0], "size": 32, "n_tagged": 400, "n_test": 20},
+    holds=lambda table: all(
+        rows["pretrained"]["after 20 steps"] < rows["random"]["after 20 steps"] for rows in table.values()
+    ),
+)
+def pretraining(seeds: list[int], size: int, n_tagged: int, n_train: int, n_test: int) -> dict:
+    """Chapter 05: the same ResNet U-Net from a random encoder and from one that learned to tag grey scenes."""
+    table, pictures = {}, {}
+    for seed in seeds:
+        loaders = make_loaders(
+            "scenes", size, batch_size=5, n_train=n_train, n_test=n_test, seed=seed, device=pick_device()
+        )
+        for name in ("pretrained", "random"):
+            seed_everything(seed)
+            net = resnet_unet("resnet18", None)
+            if name == "pretrained":
+                fit_tagger(net.encoder, paint_scenes(n_tagged, size, seed=seed + 100), epochs=2)
+            seed_everything(seed)
+            history = fit_reconstruction(net, loaders, epochs=2, lr=1e-3)
+            after = history["valid_ab_mae/determined"]
+            table.setdefault(f"seed {seed}", {})[name] = {"after 20 steps": after[0], "after 40 steps": after[1]}
             pictures.setdefault(name, predict_first(net, loaders.test))
     return {"table": table, "pictures": pictures}
 

@@ -1,4 +1,4 @@
-"""Widgets, a module a chapter. Each wraps a plain figure function; the named callback can be tested without a browser."""
+"""Widgets, a module a chapter. Each wraps a plain figure function, so that it can be tested without a browser."""
 
 import io
 
