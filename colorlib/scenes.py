@@ -21,15 +21,15 @@ EDGE_WIDTH = 2  # px
 # Each determined kind has a dark and a light Lab color; what is painted lies on the line through them, so that
 # ab follows L. Clouds lie on the sky's line, panes on the window frame's.
 PAINTS = {
-    "sky": ((62, -4, -33), (88, -2, -8)),
-    "cloud": ((62, -4, -33), (88, -2, -8)),
+    "sky": ((62, -4, -31), (88, -2, -9)),
+    "cloud": ((62, -4, -31), (88, -2, -9)),
     "sun": ((78, 4, 56), (90, -4, 54)),
-    "hill": ((50, 7, -22), (74, 4, -18)),
-    "grass": ((32, -21, 31), (62, -25, 39)),
+    "hill": ((50, 5, -21), (74, 3, -18)),
+    "grass": ((32, -22, 32), (62, -24, 36)),
     "trunk": ((20, 8, 14), (44, 9, 18)),
-    "tree": ((22, -20, 22), (52, -25, 31)),
-    "spruce": ((18, -14, 5), (48, -20, 8)),
-    "brick": ((40, 31, 24), (76, 12, 12)),  # the light end is mortar
+    "tree": ((22, -21, 24), (52, -24, 29)),
+    "spruce": ((18, -16, 6), (48, -19, 8)),
+    "brick": ((40, 30, 23), (76, 14, 13)),  # the light end is mortar
     "roof": ((20, 4, -16), (48, 6, -22)),
     "window": ((68, -5, -13), (94, 0, 0)),  # the light end is the frame
     "road": ((34, 0, -3), (92, 0, 4)),  # the light end is a dash

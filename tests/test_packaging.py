@@ -163,3 +163,12 @@ def test_both_upload_limits_are_the_same():
     assert yaml.safe_load((ROOT / "voila.json").read_text(encoding="utf-8"))["Voila"]["tornado_settings"] == {
         "websocket_max_message_size": limit
     }
+
+
+def test_results_md_shows_the_stored_runs(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    import write_results
+
+    text = write_results.RESULTS.read_text()
+    assert write_results.with_tables(text) == text, "run: python tools/write_results.py"
+    assert "| seed 0, U-Net |" in text

@@ -34,7 +34,7 @@ def lab_corner(L: float, a: float, b: float) -> Figure:
     plt.close(figure)
     left.imshow(slice_rgba, origin="lower", extent=(-REACH, REACH, -REACH, REACH), interpolation="nearest")
     left.plot(a, b, marker="o", markersize=9, markerfacecolor=shown, markeredgecolor="black", markeredgewidth=1.5)
-    left.set(xlabel="a (green to red)", ylabel="b (blue to yellow)", title=f"all screen colours of L = {L:g}")
+    left.set(xlabel="a (green to magenta)", ylabel="b (blue to yellow)", title=f"all screen colours of L = {L:g}")
     left.axhline(0, color="grey", linewidth=0.5)
     left.axvline(0, color="grey", linewidth=0.5)
     right.add_patch(Rectangle((0, 0), 1, 1, color=shown))

@@ -1,0 +1,32 @@
+"""The chapters' widgets in a real JupyterLab: a control moves, the picture answers."""
+
+import pytest
+
+JUDGE = """
+import torch
+from colorlib import PatchDiscriminator, make_loaders
+L, ab = make_loaders("scenes", size=32, n_train=1, n_test=2).test.first(2)
+"""
+
+PANELS = {
+    "lab": ("from colorlib.lessons.widgets.lab_color import lab_explorer\nlab_explorer()", "L"),
+    "guess": ("from colorlib.lessons.widgets.unet_autoencoder import guess_explorer\nguess_explorer()", "p_first"),
+    "patch": (
+        JUDGE + "from colorlib.lessons.widgets.pix2pix import patch_explorer\n"
+        "patch_explorer(PatchDiscriminator(4, n_down=1), L, ab)",
+        "turn",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_a_chapters_widget_redraws_when_its_slider_moves(lab, name):
+    cell, control = PANELS[name]
+    page = lab.run_notebook(cells=[cell])
+    picture = page.locator("img.t-picture")
+    picture.wait_for(state="visible", timeout=30_000)
+    assert picture.evaluate("image => image.naturalWidth") > 300
+    before = picture.get_attribute("src")
+    lab.press(page, f".t-{control}", "ArrowRight", times=3)
+    page.wait_for_function("before => document.querySelector('img.t-picture').src !== before", arg=before, timeout=30_000)
+    page.wait_for_function("() => document.querySelector('img.t-picture').naturalWidth > 300", timeout=30_000)

@@ -1,0 +1,49 @@
+"""Bring the tables of RESULTS.md up to date with the stored runs: `python tools/write_results.py`.
+
+A table stands between `<!-- NAME -->` and `<!-- end -->`; the text around it is written by hand.
+"""
+
+import re
+from pathlib import Path
+
+from colorlib.lessons.experiments import EXPERIMENTS, stored
+
+RESULTS = Path(__file__).resolve().parent.parent / "RESULTS.md"
+SCORES = {
+    "ab_mae/determined": "determined",
+    "ab_mae/edges": "edges",
+    "ab_mae/ambiguous": "ambiguous",
+    "chroma_ratio/ambiguous": "chroma ratio, ambiguous",
+    "hue_entropy": "hue entropy",
+    "hue_spread": "hue spread",
+}
+
+
+def table(name: str) -> str:
+    """Return the stored result of an experiment as a Markdown table, with its command below."""
+    record, _ = stored(name)
+    rows = {}
+    for first, values in record["table"].items():
+        if all(isinstance(value, dict) for value in values.values()):  # seed -> model -> scores
+            rows |= {f"{first}, {model}": scores for model, scores in values.items()}
+        else:
+            rows[first] = values
+    shown = SCORES if "ab_mae/edges" in next(iter(rows.values())) else dict.fromkeys(next(iter(rows.values())))
+    lines = [["", *(label or key for key, label in shown.items())], ["---"] * (len(shown) + 1)]
+    lines += [[row, *(f"{scores[key]:.2f}" for key in shown)] for row, scores in rows.items()]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"{text}\n\n`{record['command']}`, {record['seconds']} s on {record['device']}, settings {record['settings']}"
+
+
+def with_tables(text: str) -> str:
+    """Return the text of RESULTS.md with every marked table made anew."""
+    for name in EXPERIMENTS:
+        block = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        if not block.search(text):
+            raise ValueError(f"RESULTS.md has no place for {name}: add <!-- {name} --> and <!-- end -->.")
+        text = block.sub(lambda match, name=name: f"{match[1]}{table(name)}{match[2]}", text)
+    return text
+
+
+if __name__ == "__main__":
+    RESULTS.write_text(with_tables(RESULTS.read_text()))
