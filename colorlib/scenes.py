@@ -24,8 +24,8 @@ PAINTS = {
     "sky": ((62, -4, -31), (88, -2, -9)),
     "cloud": ((62, -4, -31), (88, -2, -9)),
     "sun": ((78, 4, 56), (90, -4, 54)),
-    "hill": ((50, 5, -21), (74, 3, -18)),
-    "grass": ((32, -22, 32), (62, -24, 36)),
+    "hill": ((50, -1, -16), (74, -2, -12)),
+    "grass": ((32, -21, 30), (62, -23, 34)),
     "trunk": ((20, 8, 14), (44, 9, 18)),
     "tree": ((22, -21, 24), (52, -24, 29)),
     "spruce": ((18, -16, 6), (48, -19, 8)),
@@ -235,7 +235,7 @@ def _land(canvas, rng, horizon):
         top = horizon - height * (1 + 0.32 * ridge)
         haze = 8 * np.clip((canvas.y - top) / 0.2, 0, 1)
         canvas.lay("hill", canvas.cover(top - canvas.y), 53 + 9 * far + haze + 1.2 * canvas.textures[0])
-    tips = horizon + 0.007 * _noise(rng, canvas.x.size, 1, 60)
+    tips = horizon + 0.005 * _noise(rng, canvas.x.size, 1, 60)
     near = np.clip((canvas.y - horizon) / (1 - horizon), 0, 1)
     blades = (2.5 + 3.5 * near) * canvas.textures[2] + 1.5 * canvas.textures[0]
     canvas.lay("grass", canvas.cover(tips - canvas.y), 50 - 2 * near + np.clip(blades, -14, 14))

@@ -170,24 +170,19 @@ def gan(seeds: list[int], size: int, n_train: int, n_test: int, epochs: int, gan
 @experiment(
     settings={"seed": 0, "size": 64, "n_train": 1500, "n_test": 200, "epochs": 5, "gan_epochs": 3},
     tiny={"size": 32, "n_train": 300, "n_test": 60, "epochs": 2, "gan_epochs": 1},
-    holds=lambda table: table["collapsed"]["ab_mae/determined"] > table["healthy"]["ab_mae/determined"],
+    holds=lambda table: table["collapsed"]["ab_mae/determined"] > table["L1"]["ab_mae/determined"],
 )
 def collapse(seed: int, size: int, n_train: int, n_test: int, epochs: int, gan_epochs: int) -> dict:
-    """Chapter 04: the game as it should be, and without the L1 term and the condition, against a fast judge."""
-    table, pictures = {}, {}
+    """Chapter 04: the game without the L1 term and without the condition, against a fast judge."""
     loaders = make_loaders("scenes", size, n_train=n_train, n_test=n_test, seed=seed, device=pick_device())
-    games = {
-        "healthy": ({"conditional": True}, {}),
-        "collapsed": ({"conditional": False}, {"lambda_l1": 0.0, "lr_d": 1e-3}),
-    }
-    for name, (judge, game) in games.items():
-        seed_everything(seed)
-        net = UNet()
-        fit_reconstruction(net, loaders, epochs=epochs)
-        fit_gan(net, PatchDiscriminator(**judge), loaders, epochs=gan_epochs, **game)
-        table[name] = evaluate(net, loaders.test)
-        pictures[name] = predict_first(net, loaders.test)
-    return {"table": table, "pictures": pictures}
+    seed_everything(seed)
+    net = UNet()
+    fit_reconstruction(net, loaders, epochs=epochs)
+    table = {"L1": evaluate(net, loaders.test)}
+    judge = PatchDiscriminator(conditional=False)
+    fit_gan(net, judge, loaders, epochs=gan_epochs, lambda_l1=0.0, lr_d=1e-3)
+    table["collapsed"] = evaluate(net, loaders.test)
+    return {"table": table, "pictures": {"collapsed": predict_first(net, loaders.test)}}
 
 
 @experiment(
