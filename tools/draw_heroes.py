@@ -14,7 +14,6 @@ from colorlib.lessons.experiments import stored, unpack_ab
 from colorlib.scenes import paint_scenes
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks" / "images"
-COLORS = 256  # a palette keeps the files small
 
 
 def save(figure: Figure, name: str) -> None:
@@ -22,7 +21,7 @@ def save(figure: Figure, name: str) -> None:
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / name
     figure.savefig(path, dpi=110, bbox_inches="tight")
-    Image.open(path).convert("RGB").quantize(COLORS).save(path, optimize=True)
+    Image.open(path).convert("RGB").save(path, optimize=True)
 
 
 def lab_planes() -> Figure:
