@@ -32,7 +32,7 @@ def table(name: str) -> str:
     lines = [["", *(label or key for key, label in shown.items())], ["---"] * (len(shown) + 1)]
     lines += [[row, *(f"{scores[key]:.2f}" for key in shown)] for row, scores in rows.items()]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return f"{text}\n\n`{record['command']}`, {record['seconds']} s on {record['device']}, settings {record['settings']}"
+    return f"{text}\n\n`{record['command']}`, {record['seconds']} s on {record['device']}: {record['settings']}"
 
 
 def with_tables(text: str) -> str:

@@ -28,5 +28,6 @@ def test_a_chapters_widget_redraws_when_its_slider_moves(lab, name):
     assert picture.evaluate("image => image.naturalWidth") > 300
     before = picture.get_attribute("src")
     lab.press(page, f".t-{control}", "ArrowRight", times=3)
-    page.wait_for_function("before => document.querySelector('img.t-picture').src !== before", arg=before, timeout=30_000)
+    changed = "before => document.querySelector('img.t-picture').src !== before"
+    page.wait_for_function(changed, arg=before, timeout=30_000)
     page.wait_for_function("() => document.querySelector('img.t-picture').naturalWidth > 300", timeout=30_000)
