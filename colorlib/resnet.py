@@ -4,6 +4,7 @@ Source: He et al. 2016 for the encoder; Howard and Gugger's fastai for the decod
 """
 
 import os
+import warnings
 
 import torch
 from torch import nn
@@ -23,9 +24,7 @@ class ResNetUNet(nn.Module):
 
     def __init__(self, arch: str = "resnet18"):
         super().__init__()
-        # fastai takes seconds to import, and only this network needs it.
-        from fastai.vision.learner import create_body
-        from fastai.vision.models.unet import DynamicUnet
+        create_body, DynamicUnet = _import_fastai()
         from torchvision import models
 
         if arch not in ARCHS:
@@ -51,6 +50,15 @@ class ResNetUNet(nn.Module):
         copy = ResNetUNet(**self.recipe).to(next(self.parameters()))
         copy.load_state_dict(self.state_dict())
         return copy.train(self.training)
+
+
+def _import_fastai() -> tuple:
+    """Import what we use of fastai: late, since it takes seconds, and without its warning about torch.jit."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
+        from fastai.vision.learner import create_body
+        from fastai.vision.models.unet import DynamicUnet
+    return create_body, DynamicUnet
 
 
 def resnet_unet(arch: str = "resnet18", weights: str | os.PathLike | None = "imagenet") -> ResNetUNet:

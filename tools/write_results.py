@@ -38,10 +38,10 @@ def table(name: str) -> str:
 def with_tables(text: str) -> str:
     """Return the text of RESULTS.md with every marked table made anew."""
     for name in EXPERIMENTS:
-        block = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        block = re.compile(rf"(<!-- {name} -->).*?(<!-- end -->)", re.DOTALL)
         if not block.search(text):
             raise ValueError(f"RESULTS.md has no place for {name}: add <!-- {name} --> and <!-- end -->.")
-        text = block.sub(lambda match, name=name: f"{match[1]}{table(name)}{match[2]}", text)
+        text = block.sub(lambda match, name=name: f"{match[1]}\n{table(name)}\n{match[2]}", text)
     return text
 
 
