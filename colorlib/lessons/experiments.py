@@ -25,11 +25,8 @@ from colorlib.color import AB_SCALE
 from colorlib.config import pick_device, seed_everything
 from colorlib.data import make_loaders
 from colorlib.files import atomic_write, load_tensors, save_tensors
-from colorlib.lessons.tagger import fit_tagger
 from colorlib.metrics import evaluate
 from colorlib.patchgan import PatchDiscriminator
-from colorlib.resnet import resnet_unet
-from colorlib.scenes import paint_scenes
 from colorlib.training import fit_gan, fit_reconstruction
 from colorlib.unet import UNet
 
@@ -183,33 +180,6 @@ def collapse(seed: int, size: int, n_train: int, n_test: int, epochs: int, gan_e
     fit_gan(net, judge, loaders, epochs=gan_epochs, lambda_l1=0.0, lr_d=1e-3)
     table["collapsed"] = evaluate(net, loaders.test)
     return {"table": table, "pictures": {"collapsed": predict_first(net, loaders.test)}}
-
-
-@experiment(
-    settings={"seeds": [0, 1, 2], "size": 64, "n_tagged": 800, "n_train": 100, "n_test": 100},
-    tiny={"seeds": [0], "size": 32, "n_tagged": 400, "n_test": 20},
-    holds=lambda table: all(
-        rows["pretrained"]["after 20 steps"] < rows["random"]["after 20 steps"] for rows in table.values()
-    ),
-)
-def pretraining(seeds: list[int], size: int, n_tagged: int, n_train: int, n_test: int) -> dict:
-    """Chapter 05: the same ResNet U-Net from a random encoder and from one that learned to tag grey scenes."""
-    table, pictures = {}, {}
-    for seed in seeds:
-        loaders = make_loaders(
-            "scenes", size, batch_size=5, n_train=n_train, n_test=n_test, seed=seed, device=pick_device()
-        )
-        for name in ("pretrained", "random"):
-            seed_everything(seed)
-            net = resnet_unet("resnet18", None)
-            if name == "pretrained":
-                fit_tagger(net.encoder, paint_scenes(n_tagged, size, seed=seed + 100), epochs=2)
-            seed_everything(seed)
-            history = fit_reconstruction(net, loaders, epochs=2, lr=1e-3)
-            after = history["valid_ab_mae/determined"]
-            table.setdefault(f"seed {seed}", {})[name] = {"after 20 steps": after[0], "after 40 steps": after[1]}
-            pictures.setdefault(name, predict_first(net, loaders.test))
-    return {"table": table, "pictures": pictures}
 
 
 def main(arguments: list[str] | None = None) -> None:
