@@ -1,5 +1,6 @@
 """The lessons ring: checkers on stub, solution and slips; widgets' functions; experiments and their stored results."""
 
+import ast
 import json
 import math
 
@@ -24,11 +25,12 @@ def cell_sources(notebook: str, kind: str) -> list[str]:
 
 
 def definition(notebook: str, name: str, given: dict) -> object:
-    """Run the code cell of a notebook that defines `name` (calls below it left out), and return what it defines."""
+    """Run the definition of `name` that a notebook shows, and nothing else of its cell; return what it defines."""
     for source in cell_sources(notebook, "code"):
-        if f"def {name}(" in source or f"class {name}(" in source:
-            exec(source.split("\n\n\ncheck.")[0], given)
-            return given[name]
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+                exec(compile(ast.Module([node], type_ignores=[]), notebook, "exec"), given)
+                return given[name]
     raise AssertionError(f"{notebook} defines no {name}")
 
 
@@ -118,7 +120,7 @@ def test_checkers_know_stub_solution_and_slips(notebook, checker, given, slips):
 def test_the_lab_explorer_draws_what_its_sliders_say():
     panel = lab_color.lab_explorer()
     first = panel.picture.value
-    assert first.startswith(PNG)
+    assert bytes(first).startswith(PNG)
     panel.controls["L"].value = 20
     assert panel.picture.value != first
 
@@ -156,7 +158,7 @@ def test_there_is_something_to_discover_in_the_guess_explorer():
     first = panel.picture.value
     panel.controls["loss"].value = "l2"
     panel.controls["p_first"].value = 0.6
-    assert panel.picture.value.startswith(PNG) and panel.picture.value != first
+    assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != first
 
 
 def test_the_patch_explorer_forges_and_judges():
@@ -174,7 +176,7 @@ def test_the_patch_explorer_forges_and_judges():
     before = panel.picture.value
     for name, value in (("picture", 1), ("saturation", 0.0), ("turn", 120)):
         panel.controls[name].value = value
-        assert panel.picture.value.startswith(PNG) and panel.picture.value != before
+        assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
         before = panel.picture.value
         panel.controls["saturation"].value = 1.5
     assert judge.training

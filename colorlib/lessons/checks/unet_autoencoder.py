@@ -14,7 +14,7 @@ def chroma_ratio(attempt: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], f
     def check() -> str:
         generator = torch.Generator().manual_seed(0)
         ab_true = torch.rand(3, 2, 8, 8, generator=generator) - 0.5
-        ab_pred = 0.4 * (torch.rand(3, 2, 8, 8, generator=generator) - 0.5)
+        ab_pred = torch.tensor([0.7, 0.1]).view(2, 1, 1) * (torch.rand(3, 2, 8, 8, generator=generator) - 0.5)
         mask = torch.rand(3, 8, 8, generator=generator) < 0.3
         answer = attempt(ab_pred, ab_true, mask)
         if answer is None:

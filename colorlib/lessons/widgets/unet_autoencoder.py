@@ -64,12 +64,14 @@ def guess_map(n_hues: int = 8, p_first: float = 0.125, loss: str = "l1") -> Figu
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2), width_ratios=[3, 2], layout="constrained")
     plt.close(figure)
-    image = left.imshow(error, origin="lower", extent=(-REACH, REACH, -REACH, REACH), cmap="Greys")
+    image = left.imshow(error.numpy(), origin="lower", extent=(-REACH, REACH, -REACH, REACH), cmap="Greys")
     unit = "Lab units" if loss == "l1" else "squared Lab units"
     figure.colorbar(image, ax=left, label=f"expected {loss.upper()} error ({unit})", shrink=0.85)
     for color, probability in zip(colors, p, strict=True):
-        left.scatter(*color, s=40 + 500 * probability.item(), color=_screen(color), edgecolor="black", zorder=2)
-    left.scatter(*best, marker="*", s=220, color=_screen(best), edgecolor="black", zorder=3)
+        left.scatter(
+            *color.tolist(), s=40 + 500 * probability.item(), color=_screen(color), edgecolor="black", zorder=2
+        )
+    left.scatter(*best.tolist(), marker="*", s=220, color=_screen(best), edgecolor="black", zorder=3)
     left.set(xlabel="a", ylabel="b", title="★ best guess   ● possible colours")
     right.add_patch(Rectangle((0, 0), 1, 1, color=_screen(best)))
     right.set(xticks=[], yticks=[], title=f"what {loss.upper()} paints\nchroma {best.norm():.0f} of {CHROMA:.0f}")
