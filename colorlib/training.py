@@ -128,7 +128,10 @@ def discriminator_step(
 ) -> dict[str, torch.Tensor]:
     """Move the discriminator one step towards "real" on ab and "fake" on ab_fake; the generator is left alone."""
     with mixed_precision(L.device):
-        real_logits, fake_logits = discriminator(L, ab), discriminator(L, ab_fake.detach())
+        # One forward for both: BatchNorm would otherwise give each its own statistics, and the judge another problem
+        # in training than afterwards.
+        logits = discriminator(torch.cat([L, L]), torch.cat([ab, ab_fake.detach()]))
+    real_logits, fake_logits = logits.chunk(2)
     loss_d_real, loss_d_fake = loss_fn(real_logits.float(), True), loss_fn(fake_logits.float(), False)
     optimizer.zero_grad(set_to_none=True)
     ((loss_d_real + loss_d_fake) / 2).backward()
@@ -148,9 +151,10 @@ def generator_step(
 ) -> dict[str, torch.Tensor]:
     """Move the generator, whose output `ab_fake` still has its graph, one step towards fooling and rebuilding.
 
-    The discriminator is frozen meanwhile: gradients pass through it, none is kept for it.
+    The discriminator is frozen meanwhile, its BatchNorm statistics too: gradients pass through it, none is kept.
     """
-    discriminator.requires_grad_(False)
+    was_training = discriminator.training
+    discriminator.requires_grad_(False).eval()
     with mixed_precision(L.device):
         fake_logits = discriminator(L, ab_fake)
     loss_g_gan = adversarial(fake_logits.float(), True)
@@ -158,7 +162,7 @@ def generator_step(
     optimizer.zero_grad(set_to_none=True)
     (loss_g_gan + lambda_l1 * loss_g_l1).backward()
     optimizer.step()
-    discriminator.requires_grad_(True)
+    discriminator.requires_grad_(True).train(was_training)
     return {"loss_g_gan": loss_g_gan.detach(), "loss_g_l1": loss_g_l1.detach()}
 
 

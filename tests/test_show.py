@@ -67,7 +67,7 @@ def test_small_pictures_are_enlarged_by_a_whole_number():
     figure = show.pictures({"64 px": photos(5)}, columns=4)
     assert len(figure.axes) == 4
     box = figure.axes[0].get_window_extent()
-    assert (box.width, box.height) == pytest.approx((128, 128))
+    assert (box.width, box.height) == pytest.approx((192, 192))
     assert figure.axes[0].images[0].get_interpolation() == "nearest"
 
 
