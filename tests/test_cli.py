@@ -1,0 +1,58 @@
+"""The command line: it trains, measures, refuses to lose work, and answers wrong input with one sentence."""
+
+import subprocess
+import sys
+
+import pytest
+
+import colorlib
+from colorlib import __main__ as cli
+
+SMALL = ["--source", "scenes", "--size", "32", "--n-train", "8", "--n-test", "4", "--device", "cpu"]
+TRAIN = ["train", *SMALL, "--epochs", "1", "--gan-epochs", "1", "--base-channels", "4", "--n-down", "2"]
+
+
+@pytest.mark.parametrize(("model", "stages"), [("unet", ["reconstruction"]), ("pix2pix", ["reconstruction", "gan"])])
+def test_training_leaves_weights_that_can_be_measured(tmp_path, capsys, model, stages):
+    out = tmp_path / "run"
+    assert cli.main([*TRAIN, "--model", model, "--out", str(out)]) == 0
+    assert sorted(path.stem for path in out.glob("*.safetensors")) == sorted(stages)
+    assert isinstance(colorlib.load_generator(out / f"{stages[-1]}.safetensors"), colorlib.UNet)
+    assert "ab_mae/determined" in capsys.readouterr().out
+    assert cli.main(["evaluate", *SMALL, "--weights", str(out / f"{stages[-1]}.safetensors")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.index("grey") < printed.index("psnr")
+
+
+def test_a_finished_training_is_not_overwritten_and_can_be_resumed(tmp_path, capsys):
+    out = str(tmp_path / "run")
+    assert cli.main([*TRAIN, "--out", out]) == 0
+    capsys.readouterr()
+    assert cli.main([*TRAIN, "--out", out]) == 1
+    assert "--resume" in capsys.readouterr().err
+    assert cli.main([*TRAIN, "--out", out, "--resume"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", *SMALL, "--weights", "nowhere.safetensors"], "nowhere.safetensors: there is no such file"),
+        (["train", "--source", "no/such/folder", "--out", "x"], "no/such/folder"),
+        ([*TRAIN, "--device", "tpu", "--out", "x"], "'tpu' is not available"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_1(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 1
+    printed = capsys.readouterr().err.strip()
+    assert words in printed and printed.startswith("colorlib: ") and "\n" not in printed
+
+
+def test_wrong_usage_is_status_2_and_help_teaches():
+    for arguments, status, words in (
+        ([], 2, "COMMAND"),
+        (["train"], 2, "--source"),
+        (["train", "--help"], 0, "--resume"),
+    ):
+        done = subprocess.run([sys.executable, "-m", "colorlib", *arguments], capture_output=True, text=True)
+        assert done.returncode == status and words in done.stdout + done.stderr
