@@ -274,7 +274,7 @@ def lab(browser, lab_server, request):
     """JupyterLab for one test; see `Lab`."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     try:
-        yield Lab(lab_server, context, request.node.name.split("[")[0])
+        yield Lab(lab_server, context, re.sub(r"\W+", "-", request.node.name).strip("-"))
     finally:
         context.close()
         lab_server.stop_kernels()
