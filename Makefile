@@ -85,7 +85,7 @@ lab: $(STAMP)
 	        echo "No browser here: open the address below in one of yours."; set -- "$$@" --no-browser; \
 	    fi ;; \
 	esac; \
-	exec "$(BIN)/python" -m jupyterlab "$$@" $(LAB_ARGS) $$first
+	exec "$(BIN)/python" -m jupyterlab "$$@" --LabApp.default_url="/lab/tree/$$first" $(LAB_ARGS)
 
 test: $(STAMP)
 	"$(BIN)/python" -m pytest tests
