@@ -26,12 +26,12 @@ def train(options: argparse.Namespace) -> int:
     if not options.resume and any(path.exists() for path in checkpoints):
         raise ValueError(f"{out} holds a training already: add --resume to go on with it, or choose another --out.")
     seed_everything(options.seed)
-    loaders = _loaders(options)
+    loaders = _loaders(options, store_size=options.store_size, vary_tone=options.vary_tone)
     print(loaders)
     if options.model.startswith("resnet"):
         generator = resnet_unet(options.arch, None if options.encoder == "none" else options.encoder)
     else:
-        generator = UNet(options.base_channels, options.n_down)
+        generator = UNet(options.base_channels, options.n_down, n_blocks=options.n_blocks)
     adversarial = options.model.endswith("pix2pix")
     stages: list[Callable[[], History]] = [
         lambda: fit_reconstruction(
@@ -42,10 +42,11 @@ def train(options: argparse.Namespace) -> int:
         stages.append(
             lambda: fit_gan(
                 generator,
-                PatchDiscriminator(),
+                PatchDiscriminator(spectral_norm=options.spectral_norm),
                 loaders,
                 epochs=options.gan_epochs,
                 lambda_l1=options.lambda_l1,
+                ema=options.ema,
                 checkpoint=checkpoints[1],
                 resume=options.resume,
             )
@@ -120,6 +121,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     train_parser.add_argument("--base-channels", type=int, default=16, help="width of the U-Net (default: %(default)s)")
     train_parser.add_argument("--n-down", type=int, default=4, help="halvings of the U-Net (default: %(default)s)")
+    train_parser.add_argument("--n-blocks", type=int, default=0, help="residual blocks at its bottleneck (%(default)s)")
+    train_parser.add_argument(
+        "--store-size", type=int, help="px at which photos are kept to take crops from (default: 2 x size)"
+    )
+    train_parser.add_argument(
+        "--vary-tone", action="store_true", help="vary contrast, and luma against L*: for photos that were stored grey"
+    )
+    train_parser.add_argument(
+        "--spectral-norm", action="store_true", help="in the discriminator, in place of BatchNorm"
+    )
+    train_parser.add_argument(
+        "--ema", type=float, default=0.99, help="share of the weights' average that a GAN step keeps (%(default)s)"
+    )
     train_parser.add_argument("--arch", default="resnet18", help="encoder of the resnet models (default: %(default)s)")
     train_parser.add_argument(
         "--encoder", default="imagenet", metavar="WEIGHTS", help="of the resnet models: imagenet, none, or a file"
@@ -133,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _loaders(options: argparse.Namespace) -> Loaders:
+def _loaders(options: argparse.Namespace, **more) -> Loaders:
     return make_loaders(
         options.source,
         options.size,
@@ -142,6 +156,7 @@ def _loaders(options: argparse.Namespace) -> Loaders:
         n_test=options.n_test,
         seed=options.seed,
         device=pick_device(options.device),
+        **more,
     )
 
 

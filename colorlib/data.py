@@ -28,6 +28,7 @@ VALID_SEED, TEST_SEED = 900_000_001, 900_000_002
 BUNDLED_TRAIN = ("s:astronaut", "s:coffee", "s:rocket", "s:retina", "s:hubble_deep_field", "s:motorcycle_left")
 BUNDLED_VALID = ("s:chelsea",)
 BUNDLED_TEST = ("l:china", "l:flower")
+LUMA = (0.299, 0.587, 0.114)  # what a stored grey photo keeps of red, green and blue (ITU-R BT.601)
 BUNDLED_REPEATS = 64  # six photos make a short epoch: draw each this often, cropped anew
 
 
@@ -52,6 +53,7 @@ class Batches:
         seed: with the epoch's number it decides every random draw, so that a training can resume mid-epoch.
         repeats: how often an epoch draws each picture.
         masks: for scenes, in the order of `rgb`.
+        vary_tone: give L as other cameras, films and scans would: see `vary_tone`. For shuffled sets.
     """
 
     def __init__(
@@ -64,11 +66,12 @@ class Batches:
         seed: int = 0,
         repeats: int = 1,
         masks: Masks | None = None,
+        vary_tone: bool = False,
         device: str = "cpu",
     ):
         self.rgb = rgb.to(device)
         self.size, self.batch_size, self.shuffled = size, batch_size, shuffled
-        self.seed, self.repeats, self.masks = seed, repeats, masks
+        self.seed, self.repeats, self.masks, self.vary_tone = seed, repeats, masks, vary_tone
         self._visits = 0
 
     def __len__(self) -> int:
@@ -92,9 +95,11 @@ class Batches:
         for index in range(start, len(self)):
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
             rgb = self.rgb[torch.from_numpy(chosen).to(self.rgb.device)]
+            rng = np.random.default_rng([self.seed, number, index])
             if self.shuffled:
-                rgb = _crop_and_flip(rgb, self.size, np.random.default_rng([self.seed, number, index]))
-            yield split_lab(rgb_to_lab(rgb))
+                rgb = _crop_and_flip(rgb, self.size, rng)
+            L, ab = split_lab(rgb_to_lab(rgb))
+            yield (vary_tone(rgb, L, rng), ab) if self.vary_tone else (L, ab)
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ def make_loaders(
     n_test: int | None = None,
     seed: int = 0,
     store_size: int | None = None,
+    vary_tone: bool = False,
     device: str = "cpu",
 ) -> Loaders:
     """Make train, valid and test batches from a source, split by picture, never by crop.
@@ -141,6 +147,7 @@ def make_loaders(
         seed: decides the painted training scenes and every random draw. Held-out pictures do not depend on it.
         store_size: side at which training photos are kept, pixels; crops are taken at scales between it and `size`.
             Default 2 × size. Held-out photos are seen whole.
+        vary_tone: train on photos whose L varies as that of stored grey photos does; see `data.vary_tone`.
         device: where the store lives and the batches come out.
     Raises:
         ValueError: unknown source, a folder with fewer than three readable photos, or a number out of range.
@@ -159,12 +166,12 @@ def make_loaders(
         valid, test = (
             [fit_square(bundled_photo(name), size) for name in part] for part in (BUNDLED_VALID, BUNDLED_TEST)
         )
-        return _photo_loaders("bundled", train, valid, test, [], seed, BUNDLED_REPEATS, common)
+        return _photo_loaders("bundled", train, valid, test, [], seed, BUNDLED_REPEATS, vary_tone, common)
     folder = fetch_photos(source) if source in DATASETS else Path(source)
     if not folder.is_dir():
         names = ", ".join(["scenes", "bundled", *DATASETS])
         raise ValueError(f"source is {str(source)!r}, which is neither a folder nor one of: {names}.")
-    return _folder_loaders(folder, n_train, n_test, store_size, seed, common)
+    return _folder_loaders(folder, n_train, n_test, store_size, seed, vary_tone, common)
 
 
 def _scene_loaders(n_train: int, n_test: int, seed: int, common: dict) -> Loaders:
@@ -186,7 +193,13 @@ def _masks(scenes: Scenes) -> Masks:
 
 
 def _folder_loaders(
-    folder: Path, n_train: int | None, n_test: int | None, store_size: int, seed: int, common: dict
+    folder: Path,
+    n_train: int | None,
+    n_test: int | None,
+    store_size: int,
+    seed: int,
+    tone: bool,
+    common: dict,
 ) -> Loaders:
     # Sorting by a hash of the name splits at random, yet the same way on every machine and in every run.
     paths = sorted(find_images(folder), key=lambda path: _hash(path.relative_to(folder).as_posix().encode()))
@@ -201,7 +214,7 @@ def _folder_loaders(
         warnings.warn(f"{len(skipped)} of {len(paths)} files were left out: {' '.join(skipped[:5])}", stacklevel=3)
     test, valid, train = pictures[:n_test], pictures[n_test : 2 * n_test], pictures[2 * n_test :]
     valid, test = ([fit_square(picture, common["size"]) for picture in part] for part in (valid, test))
-    return _photo_loaders(str(folder), train, valid, test, skipped, seed, 1, common)
+    return _photo_loaders(str(folder), train, valid, test, skipped, seed, 1, tone, common)
 
 
 def _read_squares(paths: list[Path], side: int, limit: int | None) -> tuple[list[np.ndarray], list[str]]:
@@ -229,11 +242,19 @@ def _read_squares(paths: list[Path], side: int, limit: int | None) -> tuple[list
 
 
 def _photo_loaders(
-    source: str, train: list, valid: list, test: list, skipped: list[str], seed: int, repeats: int, common: dict
+    source: str,
+    train: list,
+    valid: list,
+    test: list,
+    skipped: list[str],
+    seed: int,
+    repeats: int,
+    tone: bool,
+    common: dict,
 ) -> Loaders:
     train, valid, test = (torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2) for part in (train, valid, test))
     return Loaders(
-        Batches(train, shuffled=True, seed=seed, repeats=repeats, **common),
+        Batches(train, shuffled=True, seed=seed, repeats=repeats, vary_tone=tone, **common),
         Batches(valid, **common),
         Batches(test, **common),
         source=source,
@@ -266,6 +287,26 @@ def _crop_and_flip(rgb: torch.Tensor, size: int, rng: np.random.Generator) -> to
             crop = crop.round().clamp(0, 255).to(torch.uint8)
         pictures.append(crop.flip(-1) if rng.random() < 0.5 else crop)
     return torch.stack(pictures)
+
+
+def vary_tone(rgb: torch.Tensor, L: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Return the L that other films, cameras and scans would have given of these pictures.
+
+    Half of them get the L of their stored grey picture (luma, ITU-R BT.601) in place of their own, and each a contrast
+    of 0.7 to 1.1 times its own around its mean, and up to 8 lightness units more or less.
+
+    Args:
+        rgb: (B, 3, H, W) uint8. L: of the same pictures, (B, 1, H, W) in [-1, 1]; so is the result.
+    """
+    weights = torch.tensor(LUMA, device=rgb.device).reshape(3, 1, 1)
+    luma = (rgb * weights).sum(1, keepdim=True).round().to(torch.uint8)
+    stored_L, _ = split_lab(rgb_to_lab(luma.expand(-1, 3, -1, -1)))
+    stored = torch.from_numpy(rng.random(len(rgb)) < 0.5)
+    contrast, shift = torch.from_numpy(rng.uniform((0.7, -0.16), (1.1, 0.16), (len(rgb), 2))).float().unbind(1)
+    stored, contrast, shift = (value.to(L.device).reshape(-1, 1, 1, 1) for value in (stored, contrast, shift))
+    L = torch.where(stored, stored_L, L)
+    mean = L.mean((1, 2, 3), keepdim=True)
+    return ((L - mean) * contrast + mean + shift).clamp(-1, 1)
 
 
 def _hash(content: bytes) -> bytes:

@@ -40,6 +40,23 @@ class Up(nn.Module):
         return self.block(x if skip is None else torch.cat([x, skip], dim=1))
 
 
+class Residual(nn.Module):
+    """Add to what comes in a correction of two convolutions (He et al. 2016): (B, c, h, w) -> the same shape."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(x + self.block(x))
+
+
 class UNet(nn.Module):
     """Predict ab from L: L (B, 1, H, W) -> ab (B, 2, H, W), both in [-1, 1], for any H and W.
 
@@ -48,21 +65,26 @@ class UNet(nn.Module):
         n_down: how often the encoder halves the resolution.
         skips: hand the encoder's features across to the decoder. Without them this is a plain autoencoder.
         dropout: share of the decoder's channels that training drops at random (Isola et al. 2017 use 0.5 as noise).
+        n_blocks: residual blocks at the bottleneck, where a pixel costs least: depth to tell what a photo shows.
     """
 
-    def __init__(self, base_channels: int = 16, n_down: int = 4, skips: bool = True, dropout: float = 0.0):
+    def __init__(
+        self, base_channels: int = 16, n_down: int = 4, skips: bool = True, dropout: float = 0.0, n_blocks: int = 0
+    ):
         super().__init__()
         self.recipe = {
             "base_channels": base_channels,
             "n_down": n_down,
             "skips": skips,
             "dropout": dropout,
+            "n_blocks": n_blocks,
         }  # what `load_generator` needs to build this network again
         width = [base_channels * min(2**level, 8) for level in range(n_down + 1)]
         self.stem = nn.Sequential(
             nn.Conv2d(1, width[0], kernel_size=3, padding=1), nn.LeakyReLU(0.2, inplace=True)
         )  # (B, base, H, W)
         self.encoder = nn.ModuleList(Down(c_in, c_out) for c_in, c_out in zip(width, width[1:], strict=False))
+        self.bottleneck = nn.Sequential(*(Residual(width[-1]) for _ in range(n_blocks)))
         self.decoder = nn.ModuleList(
             Up(width[level + 1], width[level] if skips else 0, width[level], dropout)
             for level in reversed(range(n_down))
@@ -75,7 +97,8 @@ class UNet(nn.Module):
         skips = []
         for down in self.encoder:
             skips.append(x)
-            x = down(x)  # the last x is the bottleneck: (B, 8·base, H/2ⁿ, W/2ⁿ)
+            x = down(x)
+        x = self.bottleneck(x)  # (B, 8·base, H/2ⁿ, W/2ⁿ)
         for up in self.decoder:
             skip = skips.pop()
             x = up(x, skip if self.recipe["skips"] else None)

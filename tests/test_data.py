@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.color import rgb2lab
 
 import colorlib
 from colorlib import data
 from colorlib.color import rgb_to_lab, split_lab
-from colorlib.data import Batches, make_loaders
+from colorlib.data import Batches, make_loaders, vary_tone
 
 
 def keys(rgb: torch.Tensor) -> set[bytes]:
@@ -165,3 +166,25 @@ def test_a_folder_with_too_few_photos_says_how_many_it_needs(tmp_path):
     Image.new("RGB", (20, 20), "red").save(tmp_path / "one.png")
     with pytest.raises(ValueError, match="1 different photos could be read.*at least 3"):
         make_loaders(tmp_path, size=16)
+
+
+def test_tone_varies_between_l_star_and_stored_grey_with_contrast_and_light(folder):
+    rgb = torch.tensor([[255, 0, 0], [0, 255, 0]], dtype=torch.uint8)[None, :, :, None].permute(0, 2, 1, 3)
+    rgb = rgb.expand(400, -1, -1, 2).contiguous()  # 400 pictures, 2×2 px: red above green
+    L, _ = split_lab(rgb_to_lab(rgb))
+    varied = vary_tone(rgb, L, np.random.default_rng(0))
+    assert varied.shape == L.shape and varied.abs().max() <= 1
+    contrast = (varied[:, 0, 1, 0] - varied[:, 0, 0, 0]) * 50  # green − red, lightness units
+    # Pure red and green have L* 53.24 and 87.74; Pillow stores them grey as 76 and 150, L* 32.31 and 62.15
+    stored = Image.fromarray(rgb[0].permute(1, 2, 0).numpy()).convert("L").convert("RGB")
+    grey = rgb2lab(np.asarray(stored))[..., 0]
+    assert grey[:, 0] == pytest.approx([32.3, 62.1], abs=0.6)
+    lowest, highest = 0.7 * (grey[1, 0] - grey[0, 0]), 1.1 * (87.74 - 53.24)
+    assert contrast.min() >= lowest - 0.1 and contrast.max() <= highest + 0.1
+    mean = varied.mean((1, 2, 3)) * 50 + 50
+    by_luma = (mean < 59).float().mean()  # the two means are 47 and 70, ±8
+    assert 0.4 < by_luma < 0.6
+
+    with_tone, plain = (make_loaders(folder, 16, 4, vary_tone=vary) for vary in (True, False))
+    assert torch.equal(next(iter(with_tone.test))[0], next(iter(plain.test))[0])  # held-out pictures stay as they are
+    assert not torch.equal(next(iter(with_tone.train))[0], next(iter(plain.train))[0])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from colorlib.unet import UNet
+from colorlib.unet import Residual, UNet
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 48), (31, 77), (1, 1), (100, 3)])
@@ -23,8 +23,9 @@ def test_depth_and_width_are_as_asked(n_down):
     assert bottleneck.shape[1] == 4 * min(2**n_down, 8)
 
 
-def test_every_parameter_gets_a_gradient():
-    net = UNet(base_channels=4, n_down=3)
+@pytest.mark.parametrize("n_blocks", [0, 2])
+def test_every_parameter_gets_a_gradient(n_blocks):
+    net = UNet(base_channels=4, n_down=3, n_blocks=n_blocks)
     net(torch.rand(2, 1, 16, 16)).abs().mean().backward()
     without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
@@ -46,3 +47,20 @@ def test_padding_is_only_where_it_must_be():
     L = torch.rand(1, 1, 64, 64)
     wider = torch.nn.functional.pad(L, (0, 1, 0, 0), mode="replicate")
     assert torch.allclose(net(L)[..., :32], net(wider)[..., :32], atol=1e-5)
+
+
+def test_residual_blocks_start_from_what_comes_in_and_widen_the_view():
+    """A block whose correction is silenced hands its (positive) input on; with it, a pixel sees farther."""
+    block = Residual(8).eval()
+    x = torch.rand(1, 8, 5, 5)
+    block.block[-1].weight.data.zero_()
+    assert torch.equal(block(x), x)
+
+    def reach(n_blocks: int) -> int:
+        torch.manual_seed(0)
+        net = UNet(base_channels=4, n_down=2, skips=False, n_blocks=n_blocks).eval()
+        L = torch.zeros(1, 1, 96, 96, requires_grad=True)
+        net(L)[..., 48, 48].sum().backward()
+        return int((L.grad[0, 0].abs().sum(0) > 0).sum())
+
+    assert reach(n_blocks=2) >= reach(n_blocks=0) + 2 * 2 * 2 * 4  # 2 blocks × 2 convolutions × 2 sides × stride 4
