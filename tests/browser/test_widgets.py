@@ -2,9 +2,20 @@
 
 import pytest
 
+JUDGE = """
+import torch
+from colorlib import PatchDiscriminator, make_loaders
+L, ab = make_loaders("scenes", size=32, n_train=1, n_test=2).test.first(2)
+"""
+
 PANELS = {
     "lab": ("from colorlib.lessons.widgets.lab_color import lab_explorer\nlab_explorer()", "L"),
     "guess": ("from colorlib.lessons.widgets.unet_autoencoder import guess_explorer\nguess_explorer()", "p_first"),
+    "patch": (
+        JUDGE + "from colorlib.lessons.widgets.pix2pix import patch_explorer\n"
+        "patch_explorer(PatchDiscriminator(4, n_down=1), L, ab)",
+        "turn",
+    ),
 }
 
 
