@@ -1,6 +1,7 @@
-"""The command line: `colorlib train` and `colorlib evaluate`."""
+"""The command line: `colorlib colorize`, `colorlib train` and `colorlib evaluate`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,78 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
+def colorize(options: argparse.Namespace) -> int:
+    """Colour photos at their own resolution, keeping their light; the results go to a folder."""
+    from tqdm import tqdm
+
+    from colorlib.colorizer import Colorizer
+    from colorlib.images import save_image
+
+    done, failures = 0, 0
+
+    def failed(error: Exception | str) -> None:
+        nonlocal failures
+        failures += 1
+        tqdm.write(f"colorlib: {' '.join(str(error).splitlines()) or type(error).__name__}", file=sys.stderr)
+
+    colorizer = Colorizer.from_pretrained(options.weights, options.device)
+    jobs = _plan_results(options.inputs, Path(options.out), failed)
+    inputs = {_file_id(photo) for photo, _ in jobs} - {None}
+    for photo, result in tqdm(jobs, unit="photo", disable=None):  # None: no bar unless a person looks on
+        try:
+            if _file_id(result) in inputs:
+                raise FileExistsError(f"{photo}: its result would replace the input {result}; choose another --out.")
+            if os.path.lexists(result) and not options.overwrite:
+                raise FileExistsError(f"{photo}: {result} exists already; add --overwrite to replace it.")
+            save_image(colorizer.colorize(photo, options.render_size, options.saturation), result, options.overwrite)
+            done += 1
+        except (ValueError, RuntimeError, OSError, MemoryError) as error:
+            failed(error if str(photo) in str(error) else f"{photo}: {error}")
+    print(f"{done} coloured, {failures} failed; results are in {options.out}")
+    return 1 if failures else 0
+
+
+def _plan_results(inputs: list[str], out: Path, failed: Callable[[Exception | str], None]) -> list[tuple[Path, Path]]:
+    """Return (photo, result) for each photo among the files and in the folders; no two results have one name."""
+    from colorlib.images import SAVE_FORMATS, find_images
+
+    photos = {}  # absolute path -> the photo and its place below `out`; what is named twice is done once
+    results = Path(os.path.realpath(out))
+    for path in map(Path, inputs):
+        if not os.path.isdir(path):
+            photos.setdefault(os.path.abspath(path), (path, Path(path.name)))
+            continue
+        found = find_images(path, on_error=failed)
+        if (
+            Path(os.path.realpath(path)) in results.parents
+        ):  # what an earlier run left there is not to be coloured again
+            found = [photo for photo in found if results not in Path(os.path.realpath(photo)).parents]
+        if not found:
+            failed(f"{path}: there are no photos in this folder.")
+        for photo in found:
+            photos.setdefault(os.path.abspath(photo), (photo, photo.relative_to(path)))
+    jobs, taken = [], set()
+    for photo, place in photos.values():
+        # A GIF has 256 colors, too few; and a suffix that names no format can't be saved under.
+        suffix = photo.suffix if photo.suffix.lower() in SAVE_FORMATS.keys() - {".gif"} else ".png"
+        number, result = 1, out / place.with_suffix(suffix)
+        while str(result).casefold() in taken:  # casefold: some disks take X.jpg and x.jpg for one
+            number += 1
+            result = out / place.with_name(f"{place.stem}-{number}{suffix}")
+        taken.add(str(result).casefold())
+        jobs.append((photo, result))
+    return jobs
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Return what two names of one file have in common, None where there is no file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a null byte in the name
+        return None
+    return status.st_dev, status.st_ino
+
+
 def measure(options: argparse.Namespace) -> int:
     """Score a generator on the held-out test pictures of a source."""
     generator = load_generator(options.weights).to(pick_device(options.device))
@@ -106,6 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--seed", type=int, default=0, help="repeats a training exactly (default: %(default)s)")
     data.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
 
+    _add_colorize(commands)
+
     train_parser = commands.add_parser("train", parents=[data], help="train a generator", description=train.__doc__)
     train_parser.add_argument("--model", choices=MODELS, default="unet", help="default: %(default)s")
     train_parser.add_argument("--out", required=True, metavar="DIR", help="folder for weights and checkpoints")
@@ -131,6 +206,88 @@ def _parser() -> argparse.ArgumentParser:
     measure_parser.add_argument("--weights", required=True, help=f"a file written by colorlib train{names}")
     measure_parser.set_defaults(run=measure)
     return parser
+
+
+COLORIZE_HELP = """\
+examples:
+  colorlib colorize grandma.jpg --out colored
+      writes colored/grandma.jpg, as large as the original, with its light, EXIF data and an sRGB profile
+  colorlib colorize album scans/1932.tif --out colored
+      every photo below album, in the same subfolders of colored, and one more file
+  colorlib colorize album --out bolder --saturation 1.3 --weights run1/gan.safetensors
+      stronger colors, by a network that `colorlib train` made
+
+A result has its photo's name and format; GIF becomes PNG, which has enough colors. Of two photos with one name the
+second gets a number (1932-2.jpg). A result that exists already is left as it is and its photo counts as failed;
+--overwrite replaces results, never an input. Each photo that fails is named on one line of stderr.
+
+exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted (no half-written file is left)
+"""
+
+
+def _add_colorize(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "colorize",
+        help="colour photos",
+        description=colorize.__doc__,
+        epilog=COLORIZE_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        type=_not_empty,
+        metavar="FILE_OR_FOLDER",
+        help="photos, and folders of photos (searched to any depth)",
+    )
+    parser.add_argument("--out", required=True, type=_folder, metavar="DIR", help="folder for the results")
+    parser.add_argument("--weights", metavar="W", help="a name or a file of colorlib train (default: the bundled ones)")
+    parser.add_argument(
+        "--render-size",
+        type=_checked(int, "check_render_size"),
+        metavar="N",
+        help="shorter side of what the network sees, px (default: what suits the weights)",
+    )
+    parser.add_argument(
+        "--saturation",
+        type=_checked(float, "check_saturation"),
+        default=1.0,
+        metavar="S",
+        help="strength of the colors: 0 grey, 1 as predicted (default: %(default)s)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist already")
+    parser.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+    parser.set_defaults(run=colorize)
+
+
+def _checked(number: type, check: str) -> Callable[[str], float]:
+    """Return an argument type: a number that the named check of `colorlib.colorizer` accepts."""
+
+    def parse(text: str) -> float:
+        from colorlib import colorizer
+
+        try:
+            value = number(text)
+        except ValueError:
+            value = text  # which the check refuses in its own words
+        try:
+            return getattr(colorizer, check)(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse
+
+
+def _not_empty(text: str) -> str:
+    if not text:  # Path("") would be the current folder
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
+
+
+def _folder(text: str) -> str:
+    if os.path.exists(_not_empty(text)) and not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text} is a file, not a folder")
+    return text
 
 
 def _loaders(options: argparse.Namespace) -> Loaders:
