@@ -5,23 +5,26 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    from colorlib.data import Loaders
+    from colorlib.training import History
 
-from colorlib.config import pick_device, seed_everything
-from colorlib.data import Loaders, make_loaders
-from colorlib.metrics import evaluate
-from colorlib.patchgan import PatchDiscriminator
-from colorlib.resnet import resnet_unet
-from colorlib.training import History, fit_gan, fit_reconstruction
-from colorlib.unet import UNet
-from colorlib.zoo import bundled_names, load_generator, save_generator
-
+# Each command imports what it needs when it runs: the help comes at once, and colouring waits for no training code.
 MODELS = ("unet", "pix2pix", "resnet", "resnet-pix2pix")
 
 
 def train(options: argparse.Namespace) -> int:
     """Train a generator in one or two stages; write `generator.safetensors` and the checkpoints to a folder."""
+    from colorlib.config import seed_everything
+    from colorlib.metrics import evaluate
+    from colorlib.patchgan import PatchDiscriminator
+    from colorlib.resnet import resnet_unet
+    from colorlib.training import fit_gan, fit_reconstruction
+    from colorlib.unet import UNet
+    from colorlib.zoo import save_generator
+
     out = Path(options.out)
     checkpoints = [out / "reconstruction.pt", out / "gan.pt"]
     if not options.resume and any(path.exists() for path in checkpoints):
@@ -115,10 +118,11 @@ def _plan_results(inputs: list[str], out: Path, failed: Callable[[Exception | st
             failed(f"{path}: there are no photos in this folder.")
         for photo in found:
             photos.setdefault(os.path.abspath(photo), (photo, photo.relative_to(path)))
+    # A GIF has 256 colors, too few; and a suffix that names no format can't be saved under.
+    kept = SAVE_FORMATS.keys() - {".gif"}
     jobs, taken = [], set()
-    for photo, place in photos.values():
-        # A GIF has 256 colors, too few; and a suffix that names no format can't be saved under.
-        suffix = photo.suffix if photo.suffix.lower() in SAVE_FORMATS.keys() - {".gif"} else ".png"
+    for photo, place in sorted(photos.values(), key=lambda job: job[0].suffix.lower() not in kept):
+        suffix = photo.suffix if photo.suffix.lower() in kept else ".png"
         number, result = 1, out / place.with_suffix(suffix)
         while str(result).casefold() in taken:  # casefold: some disks take X.jpg and x.jpg for one
             number += 1
@@ -139,6 +143,12 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 
 def measure(options: argparse.Namespace) -> int:
     """Score a generator on the held-out test pictures of a source."""
+    import torch
+
+    from colorlib.config import pick_device
+    from colorlib.metrics import evaluate
+    from colorlib.zoo import load_generator
+
     generator = load_generator(options.weights).to(pick_device(options.device))
     loaders = _loaders(options)
     print(loaders)
@@ -202,8 +212,9 @@ def _parser() -> argparse.ArgumentParser:
     train_parser.set_defaults(run=train)
 
     measure_parser = commands.add_parser("evaluate", parents=[data], help="score weights", description=measure.__doc__)
-    names = f"; bundled: {', '.join(bundled_names())}" if bundled_names() else ""
-    measure_parser.add_argument("--weights", required=True, help=f"a file written by colorlib train{names}")
+    measure_parser.add_argument(
+        "--weights", required=True, help="a file written by colorlib train, or the name of a bundled one"
+    )
     measure_parser.set_defaults(run=measure)
     return parser
 
@@ -290,7 +301,10 @@ def _folder(text: str) -> str:
     return text
 
 
-def _loaders(options: argparse.Namespace) -> Loaders:
+def _loaders(options: argparse.Namespace) -> "Loaders":
+    from colorlib.config import pick_device
+    from colorlib.data import make_loaders
+
     return make_loaders(
         options.source,
         options.size,
