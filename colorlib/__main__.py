@@ -67,6 +67,7 @@ def train(options: argparse.Namespace) -> int:
         print(f"{name}: {history.seconds:.0f} s\n{history}")
         scores = evaluate(generator, loaders.test)
         notes = {"stage": name, "command": vars(options) | {"run": None}, "seconds": history.seconds, "test": scores}
+        notes["render_size"] = options.size  # the Colorizer then shows the network what it knows
         save_generator(generator, out / f"{name}.safetensors", notes)
         _print_scores(scores)
     print(f"saved: {', '.join(str(path) for path in sorted(out.glob('*.safetensors')))}")

@@ -20,6 +20,7 @@ def test_training_leaves_weights_that_can_be_measured(tmp_path, capsys, model, s
     assert sorted(path.stem for path in out.glob("*.safetensors")) == sorted(stages)
     assert isinstance(colorlib.load_generator(out / f"{stages[-1]}.safetensors"), colorlib.UNet)
     assert "ab_mae/determined" in capsys.readouterr().out
+    assert colorlib.Colorizer.from_pretrained(out / f"{stages[-1]}.safetensors").render_size == 32
     assert cli.main(["evaluate", *SMALL, "--weights", str(out / f"{stages[-1]}.safetensors")]) == 0
     printed = capsys.readouterr().out
     assert printed.index("grey") < printed.index("psnr")

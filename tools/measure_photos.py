@@ -23,7 +23,7 @@ SIDE = 256  # shorter side at which photos are judged, pixels
 
 
 def as_tensor(rgb: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(rgb)).permute(2, 0, 1)[None]
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None]
 
 
 def measure(colorizer: Colorizer, inputs: list, photos: list[np.ndarray], render_size: int, saturation: float) -> dict:
