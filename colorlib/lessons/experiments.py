@@ -25,7 +25,10 @@ from colorlib.color import AB_SCALE
 from colorlib.config import pick_device, seed_everything
 from colorlib.data import make_loaders
 from colorlib.files import atomic_write, load_tensors, save_tensors
+from colorlib.lessons.tagger import fit_tagger
 from colorlib.metrics import evaluate
+from colorlib.resnet import resnet_unet
+from colorlib.scenes import paint_scenes
 from colorlib.training import fit_reconstruction
 from colorlib.unet import UNet
 
@@ -136,6 +139,38 @@ def skips(seeds: list[int], size: int, n_train: int, n_test: int, epochs: int, b
             net = UNet(base_channels=base_channels, skips=with_skips)
             fit_reconstruction(net, loaders, epochs=epochs)
             table[f"seed {seed}"][name] = evaluate(net, loaders.test)
+            pictures.setdefault(name, predict_first(net, loaders.test))
+    return {"table": table, "pictures": pictures}
+
+
+@experiment(
+    settings={
+        "seeds": [0, 1, 2], "size": 64, "crop": 32, "n_tagged": 2500, "tag_epochs": 5, "n_train": 100, "n_test": 60,
+        "lr": 1e-3,
+    },
+    tiny={"seeds": [0], "size": 32, "n_tagged": 640, "tag_epochs": 4, "n_test": 30},
+    holds=lambda table: all(
+        rows["pretrained"]["after 20 steps"] < 0.95 * rows["random"]["after 20 steps"] for rows in table.values()
+    ),
+)  # fmt: skip
+def pretraining(
+    seeds: list[int], size: int, crop: int, n_tagged: int, tag_epochs: int, n_train: int, n_test: int, lr: float
+) -> dict:
+    """Chapter 05: the same ResNet U-Net from a random encoder and from one that learned to tag grey scenes."""
+    table, pictures = {}, {}
+    for seed in seeds:
+        loaders = make_loaders(
+            "scenes", size, batch_size=5, n_train=n_train, n_test=n_test, seed=seed, device=pick_device()
+        )
+        for name in ("pretrained", "random"):
+            seed_everything(seed)
+            net = resnet_unet("resnet18", None)
+            if name == "pretrained":
+                fit_tagger(net.encoder, paint_scenes(n_tagged, size, seed=seed + 100), crop, epochs=tag_epochs)
+            seed_everything(seed)
+            history = fit_reconstruction(net, loaders, epochs=2, lr=lr)
+            after = history["valid_ab_mae/determined"]
+            table.setdefault(f"seed {seed}", {})[name] = {"after 20 steps": after[0], "after 40 steps": after[1]}
             pictures.setdefault(name, predict_first(net, loaders.test))
     return {"table": table, "pictures": pictures}
 
