@@ -157,12 +157,12 @@ def test_the_feature_explorer_goes_down_the_encoder():
     torch.manual_seed(0)
     net = colorlib.resnet_unet("resnet18", None)
     L = torch.rand(2, 1, 64, 64) * 2 - 1
-    for (stage, _), side in zip(resnet_encoder.STAGES.items(), (32, 16, 8, 4, 2)):
+    for (stage, _), side in zip(resnet_encoder.STAGES.items(), (32, 16, 8, 4, 2), strict=True):
         assert resnet_encoder.features(net, L[0], stage).shape[1:] == (side, side)
     panel = resnet_encoder.feature_explorer({"one": net}, L)
     before = panel.picture.value
     panel.controls["stage"].value = "1/16"
-    assert panel.picture.value.startswith(PNG) and panel.picture.value != before
+    assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
 
 
 # --- the tagger -------------------------------------------------------------------------------------------------------

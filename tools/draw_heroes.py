@@ -47,3 +47,4 @@ def scenes(experiment: str, names: dict[str, str], columns: int = 6) -> Figure:
 if __name__ == "__main__":
     save(lab_planes(), "01_hero.png")
     save(scenes("skips", {"without skips": "no skips", "U-Net": "U-Net"}), "03_hero.png")
+    save(scenes("pretraining", {"random": "random", "pretrained": "pretrained"}), "05_hero.png")

@@ -42,7 +42,9 @@ def fit_tagger(
         ValueError: `crop` is larger than the scenes, or there are fewer scenes than `batch_size`.
     """
     if crop > scenes.rgb.shape[-1]:
-        raise ValueError(f"crop is {crop} and the scenes are {scenes.rgb.shape[-1]} pixels wide; choose a smaller crop.")
+        raise ValueError(
+            f"crop is {crop} and the scenes are {scenes.rgb.shape[-1]} pixels wide; choose a smaller crop."
+        )
     if len(scenes) < batch_size:
         raise ValueError(f"{len(scenes)} scenes are too few for one batch of {batch_size}; paint more.")
     L, _ = split_lab(rgb_to_lab(scenes.rgb))

@@ -30,13 +30,13 @@ def feature_maps(generators: dict[str, ResNetUNet], L: torch.Tensor, stage: str)
         len(generators), N_MAPS + 1, figsize=(1.3 * (N_MAPS + 1), 1.5 * len(generators)), layout="constrained"
     )
     plt.close(figure)
-    for row, (name, generator) in zip(axes.reshape(len(generators), -1), generators.items()):
+    for row, (name, generator) in zip(axes.reshape(len(generators), -1), generators.items(), strict=True):
         maps = features(generator, L, stage)
         strongest = maps.flatten(1).std(dim=1).topk(N_MAPS).indices
-        row[0].imshow(L[0].cpu(), cmap="Greys_r", vmin=-1, vmax=1)
+        row[0].imshow(L[0].cpu().numpy(), cmap="Greys_r", vmin=-1, vmax=1)
         row[0].set_ylabel(name)
-        for axis, channel in zip(row[1:], strongest):
-            axis.imshow(maps[channel], cmap="viridis")
+        for axis, channel in zip(row[1:], strongest.tolist(), strict=True):
+            axis.imshow(maps[channel].numpy(), cmap="viridis")
             axis.set_title(f"channel {channel}", fontsize=7)
         for axis in row:
             axis.set(xticks=[], yticks=[])
