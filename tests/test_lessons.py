@@ -8,13 +8,16 @@ import nbformat
 import pytest
 import torch
 
+import colorlib
 from colorlib import metrics
-from colorlib.lessons import experiments
+from colorlib.lessons import experiments, tagger
 from colorlib.lessons.checks import lab_color as check_lab
 from colorlib.lessons.checks import pix2pix as check_pix2pix
+from colorlib.lessons.checks import resnet_encoder as check_resnet
 from colorlib.lessons.checks import unet_autoencoder as check_unet
-from colorlib.lessons.widgets import lab_color, pix2pix, unet_autoencoder
+from colorlib.lessons.widgets import lab_color, pix2pix, resnet_encoder, unet_autoencoder
 from colorlib.patchgan import PatchDiscriminator
+from colorlib.scenes import KINDS
 
 NOTEBOOKS = experiments.RUNS.parent
 PNG = b"\x89PNG"
@@ -100,6 +103,19 @@ EXERCISES = [
             "TypeError": lambda layers: layers + 1,
         },
     ),
+    (
+        "05_resnet_encoder.ipynb",
+        check_resnet.one_channel,
+        {},
+        {
+            "a third": lambda w: w.mean(dim=1, keepdim=True),
+            "channel axis": lambda w: w.sum(dim=1),
+            "one colour": lambda w: w[:, :1],
+            "shape should be": lambda w: w,
+            "same answer": lambda w: 2 * w.sum(dim=1, keepdim=True),
+            "AttributeError": lambda w: w.no_such_thing,
+        },
+    ),
 ]
 
 
@@ -180,6 +196,49 @@ def test_the_patch_explorer_forges_and_judges():
         before = panel.picture.value
         panel.controls["saturation"].value = 1.5
     assert judge.training
+
+
+def test_the_feature_explorer_goes_down_the_encoder():
+    torch.manual_seed(0)
+    net = colorlib.resnet_unet("resnet18", None)
+    L = torch.rand(2, 1, 64, 64) * 2 - 1
+    for (stage, _), side in zip(resnet_encoder.STAGES.items(), (32, 16, 8, 4, 2), strict=True):
+        assert resnet_encoder.features(net, L[0], stage).shape[1:] == (side, side)
+    panel = resnet_encoder.feature_explorer({"one": net}, L)
+    before = panel.picture.value
+    panel.controls["stage"].value = "1/16"
+    assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
+
+
+# --- the tagger -------------------------------------------------------------------------------------------------------
+
+
+def test_tags_say_what_is_in_a_scene():
+    scenes = colorlib.paint_scenes(30, 64, 3)
+    tags = tagger.tags_of(scenes.objects)
+    assert tags.shape == (30, len(tagger.TAGS))
+    for ids, row in zip(scenes.objects, tags.tolist(), strict=True):
+        kinds = {KINDS[i] for i in ids.unique().tolist()}
+        assert {tag for tag, there in zip(tagger.TAGS, row, strict=True) if there} == kinds & set(tagger.TAGS)
+    assert tags.mean(dim=0).min() > 0.02
+    assert not tagger.tags_of(scenes.objects[:, -4:])[:, tagger.TAGS.index("sky")].any(), "no sky at the bottom"
+
+
+@pytest.mark.slow
+def test_the_tagger_learns_more_than_what_is_frequent():
+    torch.manual_seed(0)
+    encoder = colorlib.resnet_unet("resnet18", None).encoder
+    known, new = colorlib.paint_scenes(400, 32, 0), colorlib.paint_scenes(100, 32, 1)
+    fitted = tagger.fit_tagger(encoder, known, crop=32, batch_size=16)
+    frequent = tagger.tags_of(known.objects).mean(dim=0) > 0.5
+    rival = ((tagger.tags_of(new.objects) > 0.5) == frequent).float().mean().item()
+    assert fitted[1] is encoder and not fitted.training
+    assert tagger.tag_accuracy(fitted, new, crop=32) > rival + 0.03
+
+
+def test_the_tagger_refuses_crops_larger_than_the_scenes():
+    with pytest.raises(ValueError, match="crop is 64.*32"):
+        tagger.fit_tagger(torch.nn.Identity(), colorlib.paint_scenes(40, 32, 0), crop=64)
 
 
 # --- experiments ------------------------------------------------------------------------------------------------------

@@ -48,3 +48,4 @@ if __name__ == "__main__":
     save(lab_planes(), "01_hero.png")
     save(scenes("skips", {"without skips": "no skips", "U-Net": "U-Net"}), "03_hero.png")
     save(scenes("gan", {"L1": "L1", "Pix2Pix": "Pix2Pix"}), "04_hero.png")
+    save(scenes("pretraining", {"random": "random", "pretrained": "pretrained"}), "05_hero.png")

@@ -25,8 +25,11 @@ from colorlib.color import AB_SCALE
 from colorlib.config import pick_device, seed_everything
 from colorlib.data import Batches, make_loaders
 from colorlib.files import atomic_write, load_tensors, save_tensors
+from colorlib.lessons.tagger import fit_tagger
 from colorlib.metrics import evaluate, hue_entropy
 from colorlib.patchgan import PatchDiscriminator
+from colorlib.resnet import resnet_unet
+from colorlib.scenes import paint_scenes
 from colorlib.training import fit_gan, fit_reconstruction
 from colorlib.unet import UNet
 
@@ -196,6 +199,38 @@ def unheld(seed: int, size: int, n_train: int, n_test: int, epochs: int, gan_epo
     fit_gan(net, judge, loaders, epochs=gan_epochs, lambda_l1=0.0, lr_d=4e-3)
     table["unheld"] = evaluate(net, loaders.test) | entropy_by_kind(net, loaders.test)
     return {"table": table, "pictures": {"unheld": predict_first(net, loaders.test)}}
+
+
+@experiment(
+    settings={
+        "seeds": [0, 1, 2], "size": 64, "crop": 32, "n_tagged": 2500, "tag_epochs": 5, "n_train": 100, "n_test": 60,
+        "lr": 1e-3,
+    },
+    tiny={"seeds": [0], "size": 32, "n_tagged": 160, "tag_epochs": 1, "n_test": 20},
+    holds=lambda table: all(
+        row["after 40 steps"] < 0.9 * row["after 20 steps"] for rows in table.values() for row in rows.values()
+    ),
+)  # fmt: skip
+def pretraining(
+    seeds: list[int], size: int, crop: int, n_tagged: int, tag_epochs: int, n_train: int, n_test: int, lr: float
+) -> dict:
+    """Chapter 05: the same ResNet U-Net from a random encoder and from one that learned to tag grey scenes."""
+    table, pictures = {}, {}
+    for seed in seeds:
+        loaders = make_loaders(
+            "scenes", size, batch_size=5, n_train=n_train, n_test=n_test, seed=seed, device=pick_device()
+        )
+        for name in ("pretrained", "random"):
+            seed_everything(seed)
+            net = resnet_unet("resnet18", None)
+            if name == "pretrained":
+                fit_tagger(net.encoder, paint_scenes(n_tagged, size, seed=seed + 100), crop, epochs=tag_epochs)
+            seed_everything(seed)
+            history = fit_reconstruction(net, loaders, epochs=2, lr=lr)
+            after = history["valid_ab_mae/determined"]
+            table.setdefault(f"seed {seed}", {})[name] = {"after 20 steps": after[0], "after 40 steps": after[1]}
+            pictures.setdefault(name, predict_first(net, loaders.test))
+    return {"table": table, "pictures": pictures}
 
 
 def main(arguments: list[str] | None = None) -> None:

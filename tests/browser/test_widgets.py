@@ -10,6 +10,12 @@ L, ab = make_loaders("scenes", size=32, n_train=1, n_test=2).test.first(2)
 
 PANELS = {
     "lab": ("from colorlib.lessons.widgets.lab_color import lab_explorer\nlab_explorer()", "L"),
+    "features": (
+        "import torch\nfrom colorlib import resnet_unet\n"
+        "from colorlib.lessons.widgets.resnet_encoder import feature_explorer\n"
+        "feature_explorer({'random': resnet_unet('resnet18', None)}, torch.rand(6, 1, 64, 64))",
+        "stage",
+    ),
     "guess": ("from colorlib.lessons.widgets.unet_autoencoder import guess_explorer\nguess_explorer()", "p_first"),
     "patch": (
         JUDGE + "from colorlib.lessons.widgets.pix2pix import patch_explorer\n"
