@@ -16,13 +16,13 @@ from PIL import Image
 
 from colorlib import show
 from colorlib.color import rgb_to_lab
+from colorlib.colorizer import Colorizer
 from colorlib.images import SAVE_OPTIONS, ImageReadError, open_image
 from colorlib.lessons.widgets import FigurePanel
 
 PREVIEW = 720  # pixels: longer side of what is drawn on the page; a download has them all
 RENDER_SIZES = (32, 256)  # shorter side of what the network sees, from and to, pixels
 WRONG = (230, 120, 0)  # an orange that stands out of any grey
-Colorize = Callable[..., Image.Image]  # Colorizer.colorize, or whatever takes (image, render_size=, saturation=)
 
 # No script and no dependency: the range input moves the edge at which the upper picture is cut off. The place of
 # the edge outlives a redraw.
@@ -176,28 +176,26 @@ class PhotoPanel(widgets.VBox):
     size. A file that can't be read is answered with one sentence, and the picture before it stays.
 
     Args:
-        colorize: `Colorizer.colorize`, or a function like it: (image, render_size=, saturation=) -> RGB image.
+        colorizer: colours the photo; its own render size is where that slider starts.
         photos: name -> (H, W, 3) uint8 or image, to choose from; may be empty.
         upload: offer to upload a photo.
-        render_size: where that slider starts, pixels.
         note: a sentence to show from the beginning.
     """
 
     def __init__(
         self,
-        colorize: Colorize,
+        colorizer: Colorizer,
         photos: Mapping[str, np.ndarray | Image.Image] | None = None,
         upload: bool = False,
-        render_size: int = 96,
         note: str = "",
     ):
-        self.colorize = colorize
+        self.colorizer = colorizer
         self.photos = {name: as_image(photo) for name, photo in (photos or {}).items()}
         self.name, self.photo = "", None
         self.choice = widgets.Dropdown(options=list(self.photos), description="photo")
         self.upload = widgets.FileUpload(accept="image/*", description="Upload a photo", layout={"width": "auto"})
         self.render_size = widgets.IntSlider(
-            render_size, *RENDER_SIZES, 16, description="render size", continuous_update=False, readout_format="d"
+            colorizer.render_size, *RENDER_SIZES, 8, description="render size", continuous_update=False
         )
         self.saturation = widgets.FloatSlider(
             1.0, min=0, max=2, step=0.1, description="saturation", continuous_update=False, readout_format=".1f"
@@ -249,16 +247,18 @@ class PhotoPanel(widgets.VBox):
     def draw(self) -> None:
         """Colour a small version of the photo and put it on the page."""
         small = shrink(self.photo)
-        after = self.colorize(small, render_size=self.render_size.value, saturation=self.saturation.value)
         before = to_grey(small) if self.left.value == "grey" else small
-        self.picture.value = before_after(before, after, self.left.value)
+        self.picture.value = before_after(before, self.color(small), self.left.value)
         self.download.ready = True
+
+    def color(self, image: Image.Image) -> Image.Image:
+        """Colour a picture as the sliders say."""
+        return self.colorizer.colorize(image, self.render_size.value, self.saturation.value)
 
     def make_file(self) -> tuple[str, bytes] | None:
         """Colour the photo at its own size; return a name for the file and its bytes, None when that failed."""
         with self.telling("colouring every pixel …"):
-            result = self.colorize(self.photo, render_size=self.render_size.value, saturation=self.saturation.value)
-            return colored_name(self.name), to_jpeg(result)
+            return colored_name(self.name), to_jpeg(self.color(self.photo))
         return None
 
     @contextmanager
@@ -308,6 +308,6 @@ def mistake_explorer(truths: Mapping[str, np.ndarray], colored: Mapping[str, Ima
     )
 
 
-def own_photo(colorize: Colorize, **options) -> PhotoPanel:
+def own_photo(colorizer: Colorizer, note: str = "") -> PhotoPanel:
     """Return a panel for the reader's own photo; see `PhotoPanel`."""
-    return PhotoPanel(colorize, upload=True, **options)
+    return PhotoPanel(colorizer, upload=True, note=note)
