@@ -26,9 +26,10 @@ _HOME = {  # public name -> the module it lives in
     "evaluate": "metrics",
     "save_generator": "zoo",
     "load_generator": "zoo",
+    "Colorizer": "colorizer",
 }
 _MODULES = {
-    "color", "config", "data", "downloads", "files", "images", "lessons", "losses", "metrics", "patchgan",
+    "color", "colorizer", "config", "data", "downloads", "files", "images", "lessons", "losses", "metrics", "patchgan",
     "resnet", "scenes", "show", "training", "unet", "zoo",
 }  # fmt: skip
 __all__ = sorted(_HOME)

@@ -59,15 +59,29 @@ def lab_to_rgb(lab: torch.Tensor, clip: bool = True) -> torch.Tensor:
         ValueError: the channel axis is not 3; the message names the shape received.
     Source: IEC 61966-2-1 and CIE 15; checked against skimage.color.lab2rgb.
     """
-    if not lab.is_floating_point():
-        raise TypeError(f"lab must be a floating point tensor, got {lab.dtype}.")
-    _check_channels(lab, 3, "lab")
-    f = _mix(torch.linalg.inv(LAB_FROM_F), lab + lab.new_tensor([L_OFFSET, 0.0, 0.0]).view(3, 1, 1))
-    f_dark = DARK ** (1 / 3)
-    t = torch.where(f > f_dark, f**3, (f - DARK_OFFSET) / DARK_SLOPE)
-    linear = _mix(torch.linalg.inv(XYZ_FROM_RGB) * WHITE, t)
-    rgb = torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308).pow(1 / 2.4) - 0.055, 12.92 * linear)
+    rgb = _encode_srgb(_lab_to_linear(lab))
     return rgb.clamp(0, 1) if clip else rgb
+
+
+def lab_to_rgb_keeping_light(lab: torch.Tensor) -> torch.Tensor:
+    """Convert CIE Lab to gamma-encoded sRGB; a color that sRGB can't show gives up saturation, never L.
+
+    Such a color is mixed, in linear light, with the grey of its own luminance, no more than it needs. Both have the
+    same L, so every mixture has; clipping instead makes a vivid dark blue much lighter.
+
+    Args:
+        lab: (..., 3, H, W), floating point; L in [0, 100], a and b in Lab units.
+    Returns:
+        float in [0, 1], same shape.
+    Raises:
+        TypeError, ValueError: as `lab_to_rgb`.
+    """
+    linear = _lab_to_linear(lab)
+    Y = _mix(XYZ_FROM_RGB[1:2], linear)  # (..., 1, H, W), in [0, 1]
+    highest, lowest = linear.amax(-3, keepdim=True), linear.amin(-3, keepdim=True)
+    tiny = torch.finfo(linear.dtype).tiny  # a grey pixel has no distance to divide by, and needs no mixing
+    share = torch.minimum((1 - Y) / (highest - Y).clamp(min=tiny), Y / (Y - lowest).clamp(min=tiny)).clamp(0, 1)
+    return _encode_srgb(torch.lerp(Y, linear, share)).clamp(0, 1)
 
 
 def split_lab(lab: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -122,6 +136,22 @@ def _decode_srgb(rgb: torch.Tensor) -> torch.Tensor:
     if not rgb.is_floating_point():
         raise TypeError(f"rgb must be floating point in [0, 1] or uint8, got {rgb.dtype}.")
     return torch.where(rgb > 0.04045, ((rgb.clamp(min=0.04045) + 0.055) / 1.055).pow(2.4), rgb / 12.92)
+
+
+def _encode_srgb(linear: torch.Tensor) -> torch.Tensor:
+    """Apply the sRGB gamma curve: linear light -> gamma-encoded, any float tensor; values outside [0, 1] stay so."""
+    return torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308).pow(1 / 2.4) - 0.055, 12.92 * linear)
+
+
+def _lab_to_linear(lab: torch.Tensor) -> torch.Tensor:
+    """Convert CIE Lab (..., 3, H, W) to linear sRGB, which leaves [0, 1] where sRGB can't show the color."""
+    if not lab.is_floating_point():
+        raise TypeError(f"lab must be a floating point tensor, got {lab.dtype}.")
+    _check_channels(lab, 3, "lab")
+    f = _mix(torch.linalg.inv(LAB_FROM_F), lab + lab.new_tensor([L_OFFSET, 0.0, 0.0]).view(3, 1, 1))
+    f_dark = DARK ** (1 / 3)
+    t = torch.where(f > f_dark, f**3, (f - DARK_OFFSET) / DARK_SLOPE)
+    return _mix(torch.linalg.inv(XYZ_FROM_RGB) * WHITE, t)
 
 
 def _mix(matrix: torch.Tensor, planes: torch.Tensor) -> torch.Tensor:

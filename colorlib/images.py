@@ -2,7 +2,9 @@
 
 import os
 import warnings
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +24,7 @@ SAVE_FORMATS = {
 }  # fmt: skip
 # Chroma subsampling halves the resolution of exactly what this package adds to a photo.
 SAVE_OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "AVIF": {"quality": 90}}
+MAX_JPEG_EXIF = 65533
 PATH_REASONS = {
     FileNotFoundError: "does not exist",
     IsADirectoryError: "is a folder",
@@ -55,20 +58,38 @@ def open_image(source: str | os.PathLike | BinaryIO) -> Image.Image:
         ImageReadError: as `read_image`.
     """
     name, data = _read_bytes(source)
-    try:
-        with warnings.catch_warnings():  # of large pictures and odd metadata; what matters of it is an error here
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            _check_before_decoding(data)
-            return _decode(data)
-    # A hostile file draws a dozen exception types from Pillow (SyntaxError, struct.error, EOFError,
-    # ZeroDivisionError, MemoryError ...), and no list of them is complete.
-    except Exception as error:
-        raise ImageReadError(f"{name} {_reason(error, data)}.") from error
+    with _one_error_type(name, data):
+        _check_before_decoding(data)
+        return _decode(data)
 
 
-def find_images(folder: str | os.PathLike, recursive: bool = True) -> list[Path]:
+def as_srgb(image: Image.Image) -> Image.Image:
+    """Bring a PIL image of any mode to what `open_image` returns: loaded RGB, sRGB, upright, its EXIF in `info`.
+
+    Raises:
+        ImageReadError: the image is empty or too large, or the file behind it turns out to be damaged.
+    """
+    with _one_error_type("The picture given"):
+        _check_size(image)
+        image.load()
+        return _to_plain_rgb(image)
+
+
+@cache
+def srgb_profile() -> bytes:
+    """Return the ICC profile of sRGB, to be embedded in saved pictures."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def find_images(
+    folder: str | os.PathLike, recursive: bool = True, on_error: Callable[[OSError], None] | None = None
+) -> list[Path]:
     """List the photo files of a folder, by suffix, sorted; hidden files and folders are left out.
 
+    Args:
+        folder: where to look.
+        recursive: also look in its subfolders, to any depth; links to folders are not followed.
+        on_error: is called with the error of each folder that can't be listed, which else is passed over.
     Raises:
         ValueError: the folder is missing, or is a file.
     """
@@ -76,17 +97,19 @@ def find_images(folder: str | os.PathLike, recursive: bool = True) -> list[Path]
     if not folder.is_dir():
         raise ValueError(f"{folder} {'is a file, not a folder' if folder.exists() else 'does not exist'}.")
     found = []
-    for parent, subfolders, names in os.walk(folder):
+    for parent, subfolders, names in os.walk(folder, onerror=on_error):
         subfolders[:] = [name for name in subfolders if recursive and not name.startswith(".")]
         found += [Path(parent, name) for name in names if not name.startswith(".")]
     return sorted(path for path in found if path.suffix.lower() in SAVE_FORMATS)
 
 
-def save_image(rgb: np.ndarray, path: str | os.PathLike, overwrite: bool = False, exif: bytes | None = None) -> None:
+def save_image(
+    rgb: np.ndarray | Image.Image, path: str | os.PathLike, overwrite: bool = False, exif: bytes | None = None
+) -> None:
     """Save a picture in the format its suffix names, whole or not at all.
 
     Args:
-        rgb: (H, W, 3) uint8, sRGB.
+        rgb: (H, W, 3) uint8, sRGB; or an RGB PIL image, whose info's "exif" and "icc_profile" are kept.
         path: ends in one of the suffixes of `SAVE_FORMATS`; missing folders are made.
         overwrite: replace a file that is there already.
         exif: metadata to keep, as `open_image(...).info["exif"]` has it; formats without EXIF drop it.
@@ -100,8 +123,11 @@ def save_image(rgb: np.ndarray, path: str | os.PathLike, overwrite: bool = False
         raise ValueError(f"{path}: pictures are saved with one of the suffixes {', '.join(SAVE_FORMATS)}.")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; pass overwrite=True to replace it.")
-    options = SAVE_OPTIONS.get(image_format, {}) | ({"exif": exif} if exif else {})
-    image = _as_pil(rgb)
+    image = rgb if isinstance(rgb, Image.Image) and rgb.mode == "RGB" else _as_pil(rgb)
+    kept = {"exif": exif or image.info.get("exif"), "icc_profile": image.info.get("icc_profile")}
+    if image_format == "JPEG" and kept["exif"] and len(kept["exif"]) > MAX_JPEG_EXIF:
+        del kept["exif"]  # a block from another format that no JPEG can hold costs no picture
+    options = SAVE_OPTIONS.get(image_format, {}) | {key: value for key, value in kept.items() if value}
     with atomic_write(path) as file:
         image.save(file, format=image_format, **options)
 
@@ -128,6 +154,19 @@ def _as_pil(rgb: np.ndarray) -> Image.Image:
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
         raise ValueError(f"rgb must be uint8 of shape (H, W, 3), got {rgb.dtype} of shape {rgb.shape}.")
     return Image.fromarray(np.ascontiguousarray(rgb))
+
+
+@contextmanager
+def _one_error_type(name: str, data: bytes = b"") -> Iterator[None]:
+    """Turn whatever Pillow raises in the block into `ImageReadError`, and keep its warnings quiet."""
+    try:
+        with warnings.catch_warnings():  # of large pictures and odd metadata; what matters of it is an error here
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    # A hostile file draws a dozen exception types from Pillow (SyntaxError, struct.error, EOFError,
+    # ZeroDivisionError, MemoryError ...), and no list of them is complete.
+    except Exception as error:
+        raise ImageReadError(f"{name} {_reason(error, data)}.") from error
 
 
 def _read_bytes(source: str | os.PathLike | BinaryIO) -> tuple[str, bytes]:
@@ -162,15 +201,25 @@ def _read_path(path: Path, name: str) -> bytes:
 
 def _check_before_decoding(data: bytes) -> None:
     with Image.open(BytesIO(data), formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError(f"{image.width}×{image.height} pixels")
+        _check_size(image)
         image.verify()  # PNG checksums, which load() skips
 
 
+def _check_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"{image.width}×{image.height} pixels")
+    if not image.width * image.height:
+        raise ValueError("it has no pixels")
+
+
 def _decode(data: bytes) -> Image.Image:
-    """Return the picture in these bytes as loaded RGB, sRGB and upright."""
     image = Image.open(BytesIO(data), formats=FORMATS)
     image.load()  # verify() and open() pass truncated files
+    return _to_plain_rgb(image)
+
+
+def _to_plain_rgb(image: Image.Image) -> Image.Image:
+    """Return a copy of a loaded image as RGB, sRGB and upright, with nothing but EXIF in its `info`."""
     image, exif = _turn_upright(image)
     icc_profile = image.info.get("icc_profile")
     image = _to_8_bits(image)

@@ -15,13 +15,18 @@ BUILDERS = {"UNet": UNet, "ResNetUNet": ResNetUNet}  # class name in a recipe ->
 FORMAT = "colorlib generator 1"
 
 
-def save_generator(generator: nn.Module, path: str | os.PathLike, notes: dict | None = None) -> None:
+def save_generator(
+    generator: nn.Module, path: str | os.PathLike, notes: dict | None = None, half: bool = False
+) -> None:
     """Write a generator's weights and recipe as one safetensors file, whole or not at all.
 
     Args:
         generator: a network of colorlib; its class and its `recipe` (keyword arguments) go into the header.
         path: where to; usually ends in `.safetensors`.
-        notes: anything JSON can hold that a later reader should know: data, seconds, seed, scores.
+        notes: anything JSON can hold that a later reader should know: data, seconds, seed, scores. "render_size" is
+            the size at which `Colorizer` then runs the network.
+        half: store the weights in half precision, in half the space. The normalizations' few numbers stay whole:
+            a running variance may be too large for it.
     Raises:
         TypeError: the network's class is not one that `load_generator` can build.
         OSError: the file can't be written.
@@ -35,7 +40,10 @@ def save_generator(generator: nn.Module, path: str | os.PathLike, notes: dict | 
         "recipe": json.dumps(generator.recipe),
         "notes": json.dumps(notes or {}),
     }
-    save_tensors(generator.state_dict(), path, metadata)
+    tensors = generator.state_dict()
+    if half:
+        tensors = {name: t.half() if t.is_floating_point() and t.ndim > 1 else t for name, t in tensors.items()}
+    save_tensors(tensors, path, metadata)
 
 
 def load_generator(path_or_name: str | os.PathLike) -> nn.Module:
@@ -58,6 +66,20 @@ def load_generator(path_or_name: str | os.PathLike) -> nn.Module:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path}: the weights don't fit the recipe in the file's header.") from error
     return generator.eval()
+
+
+def read_notes(path_or_name: str | os.PathLike) -> dict:
+    """Return the notes that `save_generator` put into a file, {} where there are none.
+
+    Raises:
+        WeightsError: no such file or name, or not a safetensors file.
+    """
+    _, metadata = load_tensors(_find(path_or_name))
+    try:
+        notes = json.loads(metadata.get("notes", "{}"))
+    except ValueError:
+        return {}
+    return notes if isinstance(notes, dict) else {}
 
 
 def bundled_names() -> list[str]:
