@@ -325,6 +325,6 @@ def test_the_chapters_explorers_redraw(colorizer, photo, panel, control, value):
 
 def test_the_app_tells_a_low_limit(colorizer, monkeypatch):
     monkeypatch.setenv(environment.UPLOAD_LIMIT_VARIABLE, "104857600")
-    assert your_photos.photo_app(colorizer).status.value == "Choose a photo to begin."
+    assert your_photos.photo_app(colorizer).status.value == "Choose a photo of up to 100 MB to begin."
     monkeypatch.delenv(environment.UPLOAD_LIMIT_VARIABLE)
     assert "10 MB" in your_photos.photo_app(colorizer).status.value

@@ -205,6 +205,8 @@ class PhotoPanel(widgets.VBox):
         self.download = DownloadButton(self.make_file)
         self.status = widgets.HTML(html.escape(note))
         self.picture = widgets.HTML()
+        self.render_size.tooltip = "shorter side of the copy that the network sees, in pixels"
+        self.saturation.tooltip = "1 is what the network says; 0 is grey, 2 twice as colourful"
         for name in ("choice", "upload", "render_size", "saturation", "left", "status", "picture"):
             getattr(self, name).add_class(f"t-{name}")
         source = [*([self.choice] if photos else []), *([self.upload] if upload else [])]

@@ -10,7 +10,7 @@ from PIL import Image
 from colorlib import show
 from colorlib.colorizer import Colorizer
 from colorlib.lessons.aging import age
-from colorlib.lessons.environment import upload_warning
+from colorlib.lessons.environment import upload_limit, upload_warning
 from colorlib.lessons.widgets import FigurePanel
 from colorlib.lessons.widgets.first_photo import PhotoPanel, as_image, color_error_map, shrink
 
@@ -100,4 +100,5 @@ def blend_explorer(draw: Callable[[float], Figure]) -> FigurePanel:
 
 def photo_app(colorizer: Colorizer) -> PhotoPanel:
     """Return the app: upload, before and after, render size, saturation, download. It keeps nothing on disk."""
-    return PhotoPanel(colorizer, upload=True, note=upload_warning() or "Choose a photo to begin.")
+    note = upload_warning() or f"Choose a photo of up to {upload_limit() // 2**20} MB to begin."
+    return PhotoPanel(colorizer, upload=True, note=note)
