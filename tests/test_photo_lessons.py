@@ -1,16 +1,21 @@
 """Chapters 00 and 07: ageing, the check of the machine, the map, before and after, the photo panel and its kin."""
 
+import ast
+import base64
+import copy
 import datetime
 import io
 import json
 import re
 
+import nbformat
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import colorlib
+from colorlib import images
 from colorlib.color import rgb_to_lab
 from colorlib.lessons import aging, environment, series
 from colorlib.lessons.widgets import first_photo, your_photos
@@ -39,6 +44,16 @@ def jpeg(width, height, **options):
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(buffer, format="JPEG", **options)
     return buffer.getvalue()
+
+
+def definition(notebook, name, given):
+    """Run the definition of `name` that a notebook shows, and nothing else of its cell; return what it defines."""
+    for cell in nbformat.read(series.FOLDER / notebook, 4).cells:
+        for node in ast.parse(cell.source).body if cell.cell_type == "code" else []:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                exec(compile(ast.Module([node], type_ignores=[]), notebook, "exec"), given)
+                return given[name]
+    raise AssertionError(f"{notebook} defines no {name}")
 
 
 def mean_chroma(rgb):
@@ -171,8 +186,6 @@ def sources(page):
 
 
 def test_before_and_after_holds_both_pictures(photo):
-    import base64
-
     red, blue = (Image.new("RGB", (40, 30), color) for color in ("red", "blue"))
     found = sources(first_photo.before_after(red, blue, 'a "print"', "coloured"))
     assert [(name, alt) for name, alt, _ in found] == [("after", "coloured"), ("before", "a &quot;print&quot;")]
@@ -311,7 +324,7 @@ def test_there_is_something_to_see_in_the_ageing_explorer(colorizer, photo):
 EXPLORERS = {  # a control of each, and a value for it
     "sheet": (lambda c, p: your_photos.sheet_explorer(c, {"one": p, "two": p[::-1].copy()}), "photo", "two"),
     "aging": (your_photos.aging_explorer, "grain", 0.3),
-    "blend": (lambda c, p: your_photos.blend_explorer(lambda s: your_photos.aged_and_colored(c, p, s)), "share", 1.0),
+    "blend": (lambda c, p: your_photos.blend_explorer(lambda share: first_photo.mistakes(p, p, share)), "share", 1.0),
 }
 
 
@@ -328,3 +341,39 @@ def test_the_app_tells_a_low_limit(colorizer, monkeypatch):
     assert your_photos.photo_app(colorizer).status.value == "Choose a photo of up to 100 MB to begin."
     monkeypatch.delenv(environment.UPLOAD_LIMIT_VARIABLE)
     assert "10 MB" in your_photos.photo_app(colorizer).status.value
+
+
+# --- what the notebooks build in the open -----------------------------------------------------------------------------
+
+
+def test_chapter_00_colours_by_hand_as_the_package_does(colorizer, photo):
+    """The same network and the same steps: colours differ only where the package follows edges."""
+    given = {"np": np, "torch": torch, "F": torch.nn.functional, "colorlib": colorlib, "color": colorlib.color}
+    by_hand = definition("00_first_photo.ipynb", "colorize_by_hand", given)
+    grey = aging.to_luma(photo)
+    ours, packaged = by_hand(colorizer.generator, grey, 64), np.asarray(colorizer.colorize(grey))
+    nothing = first_photo.color_error_map(grey, packaged).mean()
+    assert first_photo.color_error_map(ours, packaged).mean() < 0.1 * nothing
+
+
+def test_chapter_07_colours_a_folder_and_survives_a_broken_file(colorizer, photo, tmp_path):
+    from tqdm import tqdm
+
+    given = {"colorlib": colorlib, "images": images, "np": np, "tqdm": tqdm}
+    color_folder = definition("07_your_photos.ipynb", "color_folder", given)
+    for name in ("a.png", "inner/b.png"):
+        images.save_image(photo, tmp_path / "in" / name)
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"no photo")
+    done, failed = color_folder(colorizer, tmp_path / "in", tmp_path / "out", saturation=0.0)
+    assert done == 2 and failed == ["broken.jpg is not an image that Pillow can read."]
+    assert [path.name for path in images.find_images(tmp_path / "out")] == ["a.jpg", "b.jpg"]
+    assert mean_chroma(colorlib.read_image(tmp_path / "out" / "inner" / "b.jpg")) < 1
+
+
+def test_chapter_07_blends_networks_and_leaves_them_alone():
+    before, after = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
+    after.weight.data.fill_(3.0)
+    blend = definition(
+        "07_your_photos.ipynb", "blend", {"copy": copy, "torch": torch, "before": before, "after": after}
+    )
+    assert blend(0.25).weight.tolist() == [1.5, 1.5] and before.weight.tolist() == [1.0, 1.0]
