@@ -312,4 +312,6 @@ def mistake_explorer(truths: Mapping[str, np.ndarray], colored: Mapping[str, Ima
 
 def own_photo(colorizer: Colorizer, note: str = "") -> PhotoPanel:
     """Return a panel for the reader's own photo; see `PhotoPanel`."""
-    return PhotoPanel(colorizer, upload=True, note=note)
+    panel = PhotoPanel(colorizer, upload=True, note=note)
+    panel.add_class("t-own")
+    return panel

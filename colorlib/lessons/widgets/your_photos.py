@@ -12,7 +12,7 @@ from colorlib.colorizer import Colorizer
 from colorlib.lessons.aging import age
 from colorlib.lessons.environment import upload_limit, upload_warning
 from colorlib.lessons.widgets import FigurePanel
-from colorlib.lessons.widgets.first_photo import PhotoPanel, as_image, color_error_map, shrink
+from colorlib.lessons.widgets.first_photo import PhotoPanel, as_image, color_error_map, own_photo, shrink
 
 SHEET_SIZES = (48, 64, 96, 128, 192)  # render sizes side by side, pixels
 SHEET_PREVIEW = 240  # pixels: longer side of a picture on a contact sheet
@@ -101,4 +101,4 @@ def blend_explorer(draw: Callable[[float], Figure]) -> FigurePanel:
 def photo_app(colorizer: Colorizer) -> PhotoPanel:
     """Return the app: upload, before and after, render size, saturation, download. It keeps nothing on disk."""
     note = upload_warning() or f"Choose a photo of up to {upload_limit() // 2**20} MB to begin."
-    return PhotoPanel(colorizer, upload=True, note=note)
+    return own_photo(colorizer, note)
