@@ -249,6 +249,19 @@ def test_an_upload_is_turned_upright(colorizer):
     assert panel.status.value == "tall.jpg: 200 × 300 pixels"
 
 
+@pytest.mark.parametrize("size", [(4000, 2), (1, 300), (3, 2)])
+def test_odd_shapes_can_be_uploaded(colorizer, size):
+    panel = first_photo.own_photo(colorizer)
+    panel.upload.value = uploaded("odd.jpg", jpeg(*size))
+    assert panel.status.value == f"odd.jpg: {size[0]} × {size[1]} pixels"
+    assert Image.open(io.BytesIO(panel.make_file()[1])).size == size
+
+
+def test_a_network_for_large_copies_fits_on_the_slider():
+    large = colorlib.Colorizer(colorlib.UNet(base_channels=8, n_down=2), render_size=400, device="cpu")
+    assert first_photo.own_photo(large).render_size.value == 400
+
+
 @pytest.mark.parametrize("content", [b"<html>no photo</html>", b"", jpeg(400, 400)[:3000]])
 def test_a_corrupt_upload_is_one_sentence_and_the_panel_lives_on(colorizer, content):
     panel = first_photo.own_photo(colorizer)

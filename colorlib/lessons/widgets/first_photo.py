@@ -194,8 +194,9 @@ class PhotoPanel(widgets.VBox):
         self.name, self.photo = "", None
         self.choice = widgets.Dropdown(options=list(self.photos), description="photo")
         self.upload = widgets.FileUpload(accept="image/*", description="Upload a photo", layout={"width": "auto"})
+        smallest, largest = RENDER_SIZES[0], max(RENDER_SIZES[1], colorizer.render_size)
         self.render_size = widgets.IntSlider(
-            colorizer.render_size, *RENDER_SIZES, 8, description="render size", continuous_update=False
+            colorizer.render_size, smallest, largest, 8, description="render size", continuous_update=False
         )
         self.saturation = widgets.FloatSlider(
             1.0, min=0, max=2, step=0.1, description="saturation", continuous_update=False, readout_format=".1f"
