@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 LAB_ARGS ?=
+APP_ARGS ?=
 ARGS ?=
 
 STAMP := $(VENV)/.installed
@@ -12,11 +13,15 @@ BIN := $(VENV)/bin
 # What make test, make notebooks and CI run with; a notebook's committed outputs are made with these too.
 QUICK := COLORLIB_RUN=quick TQDM_DISABLE=1
 
+# Bytes an uploaded photo may have, for the app to tell; voila.json sets it.
+UPLOAD_LIMIT := 104857600
+
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint notebooks experiments bench clean
+.PHONY: help lab app test lint notebooks experiments bench clean
 
 help:
 	@echo "make lab          open the series in JupyterLab (the first time, it makes $(VENV))"
+	@echo "make app          colour photos in a page without code, on http://127.0.0.1:8866"
 	@echo "make test         unit tests, every notebook, browser tests"
 	@echo "make lint         check the style of code and notebooks with ruff"
 	@echo "make notebooks    run the notebooks again and store their outputs; ARGS=\"03 04\" for some"
@@ -24,7 +29,7 @@ help:
 	@echo "make bench        measure speed"
 	@echo "make clean        delete caches; the environment and data/ stay"
 	@echo
-	@echo "Variables: PYTHON=python3.12 (3.11, 3.12 or 3.13), VENV=folder, LAB_ARGS=\"--port 9999\","
+	@echo "Variables: PYTHON=python3.12 (3.11, 3.12 or 3.13), VENV=folder, LAB_ARGS=\"--port 9999\", APP_ARGS the same,"
 	@echo "TORCH_INDEX=url takes torch and torchvision from that package index, as for CPU-only builds."
 
 # The stamp is written last, so an interrupted installation is done again: in an emptied environment, because
@@ -86,6 +91,17 @@ lab: $(STAMP)
 	    fi ;; \
 	esac; \
 	exec "$(BIN)/python" -m jupyterlab "$$@" --LabApp.default_url="/lab/tree/$$first" $(LAB_ARGS)
+
+# Every visitor gets a kernel of their own. voila.json, which Voila reads from here, has its other settings.
+app: $(STAMP)
+	@set -e; set --; \
+	case "$$(uname -s)" in \
+	    Linux|*BSD) if [ -z "$$DISPLAY$$WAYLAND_DISPLAY$$BROWSER$$WSL_DISTRO_NAME" ]; then \
+	        echo "No browser here: open the address below in one of yours."; set -- --no-browser; \
+	    fi ;; \
+	esac; \
+	COLORLIB_UPLOAD_LIMIT=$(UPLOAD_LIMIT) exec "$(BIN)/python" -m voila notebooks/app.ipynb \
+	    --Voila.ip=127.0.0.1 "$$@" $(APP_ARGS)
 
 test: $(STAMP)
 	"$(BIN)/python" -m pytest tests

@@ -5,16 +5,20 @@ import json
 import math
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 
 import colorlib
 from colorlib import metrics
+from colorlib.color import rgb_to_lab
 from colorlib.lessons import experiments, tagger
+from colorlib.lessons.checks import first_photo as check_first
 from colorlib.lessons.checks import lab_color as check_lab
 from colorlib.lessons.checks import pix2pix as check_pix2pix
 from colorlib.lessons.checks import resnet_encoder as check_resnet
 from colorlib.lessons.checks import unet_autoencoder as check_unet
+from colorlib.lessons.checks import your_photos as check_yours
 from colorlib.lessons.widgets import lab_color, pix2pix, resnet_encoder, unet_autoencoder
 from colorlib.patchgan import PatchDiscriminator
 from colorlib.scenes import KINDS
@@ -65,7 +69,83 @@ def right_size(layers):
     return count_forward(layers[::-1])
 
 
+def to_lab(picture):
+    return rgb_to_lab(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
+
+
+def faded(fresh):
+    return ((0.30 + 0.52 * fresh) * 255).round().astype(np.uint8)
+
+
+def all_but(kept, crops, n_test):
+    """Split crops: `kept` names stay in training."""
+    return [name for name in crops if kept(name)], [name for name in crops if not kept(name)]
+
+
 EXERCISES = [
+    (
+        "00_first_photo.ipynb",
+        check_first.color_error,
+        {"to_lab": to_lab},
+        {
+            "counts L": lambda one, two: (to_lab(one) - to_lab(two)).abs().mean(),
+            "cancel": lambda one, two: (to_lab(one) - to_lab(two))[1:].mean(),
+            "the sum": lambda one, two: (to_lab(one) - to_lab(two))[1:].abs().sum(),
+            "compares RGB": lambda one, two: np.abs(one.astype(float) - two).mean(),
+            "should be": lambda one, two: 0,
+            "RuntimeError": lambda one, two: to_lab(one) @ torch.zeros(3),
+        },
+    ),
+    (
+        "00_first_photo.ipynb",
+        check_first.best_size,
+        {},
+        {
+            "that is an error": lambda error_at, sizes: min(map(error_at, sizes)),
+            "the last size": lambda error_at, sizes: [size for size in sizes if error_at(size)][-1],
+            "size 96": lambda error_at, sizes: 32,
+            "it should be 32": lambda error_at, sizes: 96 if 96 in sizes else 64,
+            "TypeError": lambda error_at, sizes: min(sizes, error_at),
+        },
+    ),
+    (
+        "07_your_photos.ipynb",
+        check_yours.fade,
+        {"np": np},
+        {
+            "shape": lambda rgb, amount: rgb[:4],
+            "uint8": lambda rgb, amount: rgb / 255,
+            "changed places": lambda rgb, amount: faded(1 - rgb / 255),
+            "white should": lambda rgb, amount: rgb,
+            "black should": lambda rgb, amount: (rgb * 0.82).round().astype(np.uint8),
+            "amount 0 ": lambda rgb, amount: faded(rgb / 255),
+            "ZeroDivisionError": lambda rgb, amount: 1 / 0,
+        },
+    ),
+    (
+        "07_your_photos.ipynb",
+        check_yours.split_by_photo,
+        {},
+        {
+            "both sides": lambda crops, n_test: (crops[n_test:], crops[:n_test]),
+            "some are lost": lambda crops, n_test: (crops[n_test:], crops[: n_test - 1]),
+            "2 photos": lambda crops, n_test: all_but(lambda name: not name.startswith("cat"), crops, n_test),
+            "IndexError": lambda crops, n_test: crops[99],
+        },
+    ),
+    (
+        "07_your_photos.ipynb",
+        check_yours.blend_weights,
+        {},
+        {
+            "in place": lambda old, new, share: {name: t.copy_(new[name]) for name, t in old.items()},
+            "names should": lambda old, new, share: {"w": old["w"]},
+            "of the old ones": lambda old, new, share: {n: share * old[n] + (1 - share) * new[n] for n in old},
+            "a quarter": lambda old, new, share: {n: (old[n] + new[n]) / 2 for n in old},
+            "whole number": lambda old, new, share: {n: (1 - share) * old[n] + share * new[n] for n in old},
+            "KeyError": lambda old, new, share: old["weight"],
+        },
+    ),
     (
         "01_lab_color.ipynb",
         check_lab.grey_to_lightness,

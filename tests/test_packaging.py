@@ -157,12 +157,31 @@ def test_phony_targets_are_all_declared():
     assert set(declared.group(1).split()) == makefile_targets()
 
 
-def test_both_upload_limits_are_the_same():
+def test_the_upload_limits_are_the_same():
     limit = 100 * 2**20
     assert f"{limit // 2**20} * 2**20" in (ROOT / "notebooks" / "jupyter_server_config.py").read_text(encoding="utf-8")
     assert yaml.safe_load((ROOT / "voila.json").read_text(encoding="utf-8"))["Voila"]["tornado_settings"] == {
         "websocket_max_message_size": limit
     }
+    assert f"UPLOAD_LIMIT := {limit}" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_kernels_are_told_the_upload_limit(monkeypatch):
+    """The settings of `make lab` hand their limit to the kernels, which warn where it is lower."""
+    from traitlets.config import Config
+
+    from colorlib.lessons.environment import UPLOAD_LIMIT_VARIABLE, upload_limit
+
+    monkeypatch.setenv(UPLOAD_LIMIT_VARIABLE, "1")
+    path, config = ROOT / "notebooks" / "jupyter_server_config.py", Config()
+    exec(compile(path.read_text(encoding="utf-8"), path, "exec"), {"get_config": lambda: config, "__file__": str(path)})
+    assert upload_limit() == config.ServerApp.tornado_settings["websocket_max_message_size"] == 100 * 2**20
+
+
+def test_make_app_serves_the_app_on_this_machine_alone():
+    told = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\napp: ")[2].partition("\n\n")[0]
+    assert "-m voila notebooks/app.ipynb" in told and "--Voila.ip=127.0.0.1" in told
+    assert "COLORLIB_UPLOAD_LIMIT=$(UPLOAD_LIMIT)" in told
 
 
 def test_results_md_shows_the_stored_runs(monkeypatch):

@@ -1,16 +1,22 @@
 """Draw the pictures at the top of the chapters and the README, from stored runs: `python tools/draw_heroes.py`."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
 from colorlib import show
 from colorlib.color import lab_to_rgb, rgb_to_lab, split_lab
+from colorlib.colorizer import Colorizer
 from colorlib.data import TEST_SEED, bundled_photo
 from colorlib.images import resize_image
+from colorlib.lessons.aging import age, to_luma
 from colorlib.lessons.experiments import stored, unpack_ab
+from colorlib.lessons.series import chapters
 from colorlib.scenes import paint_scenes
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks" / "images"
@@ -44,8 +50,52 @@ def scenes(experiment: str, names: dict[str, str], columns: int = 6) -> Figure:
     return show.predictions(L, ab, **{label: unpack_ab(pictures[name][:columns]) for name, label in names.items()})
 
 
+def old_print(photo: np.ndarray) -> np.ndarray:
+    """A photo as it would lie in an old album."""
+    return age(photo, fading=0.7, grain=0.03, sepia=0.7)
+
+
+def photos(names: list[str], age_photo: Callable[[np.ndarray], np.ndarray], label: str) -> Figure:
+    """Chapters 00 and 07: photos made old, what the bundled network makes of them, and the truth."""
+    truth = [resize_image(bundled_photo(name), 220)[:, :330] for name in names]
+    old = [age_photo(photo) for photo in truth]
+    colorizer = Colorizer.from_pretrained(device="cpu")
+    colored = [np.asarray(colorizer.colorize(photo)) for photo in old]
+    return show.pictures({label: old, "coloured": colored, "truth": truth})
+
+
+def last_panels(hero: np.ndarray, height: int) -> np.ndarray:
+    """Cut whole panels from the lower right of a hero (H, W, 3), at most `height` pixels high and twice as wide."""
+    gaps = (hero > 250).all(axis=2)
+
+    def first_gap(empty: np.ndarray, start: int) -> int:
+        return max(0, start) + int(empty[max(0, start) :].argmax())
+
+    top = first_gap(gaps.all(axis=1), len(hero) - 10 - height)
+    left = first_gap(gaps[top:-10].all(axis=0), hero.shape[1] - 10 - 2 * height)
+    return hero[top:-10, left:-10]
+
+
+def series_map(columns: int = 3, height: int = 345) -> Figure:
+    """The map of the series: of every chapter that has a hero, its lower right corner, under the chapter's title."""
+    heroes = {title.split(":")[0]: FOLDER / f"{name[:2]}_hero.png" for name, title, _ in chapters()}
+    heroes = {title: path for title, path in heroes.items() if path.exists()}
+    rows = -(-len(heroes) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(show.WIDTH, 1.75 * rows), layout="constrained", squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, (title, hero) in zip(axes.flat, heroes.items(), strict=False):
+        ax.imshow(last_panels(np.asarray(Image.open(hero).convert("RGB")), height))
+        ax.set_title(title, fontsize=9)
+    plt.close(figure)
+    return figure
+
+
 if __name__ == "__main__":
     save(lab_planes(), "01_hero.png")
     save(scenes("skips", {"without skips": "no skips", "U-Net": "U-Net"}), "03_hero.png")
     save(scenes("gan", {"L1": "L1", "Pix2Pix": "Pix2Pix"}), "04_hero.png")
     save(scenes("pretraining", {"random": "random", "pretrained": "pretrained"}), "05_hero.png")
+    save(photos(["l:china", "l:flower", "s:coffee"], to_luma, "grey"), "00_hero.png")
+    save(photos(["l:china", "s:chelsea", "s:rocket"], old_print, "old print"), "07_hero.png")
+    save(series_map(), "00_map.png")  # last: it is cut from the others

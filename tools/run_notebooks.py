@@ -46,6 +46,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: float = TIME
         store_widget_state=False,
     )
     environment = {**os.environ, "COLORLIB_RUN": "quick", "TQDM_DISABLE": "1"}
+    environment["COLORLIB_UPLOAD_LIMIT"] = str(100 * 2**20)  # as `make lab` sets it
     environment.pop("MPLBACKEND", None)  # the kernel chooses the inline one, which shows the figures
     client.execute(env=environment)
 

@@ -1,12 +1,14 @@
-"""JupyterLab in a real browser: `lab.run_notebook(cells=[...])` returns the page when the last cell has run.
+"""JupyterLab and Voila in a real browser: `lab.run_notebook(cells=[...])` returns the page when all cells have run.
 
     def test_a_widget(lab):
         page = lab.run_notebook(cells=["from colorlib.lessons.widgets import lab_color", "lab_color.explore()"])
         lab.press(page, ".t-lightness", "ArrowRight")
         lab.wait_for_output(page, "L = 51")
 
-One server serves the whole session, in a temporary folder, with settings of its own; every test gets a browser
-context of its own. In CI a missing Chromium is a failure; elsewhere the tests are skipped, and say so.
+`app.open(cells=[...])` does the same as a page without code, under Voila.
+
+One server of each kind serves the whole session, in a temporary folder, with settings of its own; every test gets a
+browser context of its own. In CI a missing Chromium is a failure; elsewhere the tests are skipped, and say so.
 """
 
 import json
@@ -94,11 +96,15 @@ def browser():
 class Server:
     """A JupyterLab on 127.0.0.1 whose files, settings and kernels' history live under one temporary folder."""
 
+    name = "JupyterLab"
+
     def __init__(self, folder):
         self.folder = folder / "root"
         self.log = folder / "server.log"
+        self.temporary = folder / "tmp"  # what kernels would leave behind
         self.token = secrets.token_hex(16)
         self.folder.mkdir()
+        self.temporary.mkdir()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -120,21 +126,36 @@ class Server:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(settings))
         environment = {**os.environ, **{name: str(path) for name, path in private.items()}}
-        environment |= {"COLORLIB_RUN": "quick", "TQDM_DISABLE": "1"}
+        environment |= {"COLORLIB_RUN": "quick", "TQDM_DISABLE": "1", "TMPDIR": str(self.temporary)}
         environment.pop("MPLBACKEND", None)
 
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={self.port}"]
-        command += [f"--config={ROOT / 'notebooks' / 'jupyter_server_config.py'}", "--ServerApp.port_retries=0"]
-        command += [f"--ServerApp.root_dir={self.folder}", f"--IdentityProvider.token={self.token}"]
-        command += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=", "--LabApp.extension_manager=readonly"]
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            command.append("--allow-root")
+        command = [sys.executable, "-m", *self.arguments()]
         if shutil.which("timeout"):  # so that no server outlives tests that were killed
             command = ["timeout", "-s", "INT", "-k", "20", "3600", *command]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
-            )
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def arguments(self):
+        """Return what comes after `python -m`."""
+        arguments = ["jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={self.port}"]
+        arguments += [f"--config={ROOT / 'notebooks' / 'jupyter_server_config.py'}", "--ServerApp.port_retries=0"]
+        arguments += [f"--ServerApp.root_dir={self.folder}", f"--IdentityProvider.token={self.token}"]
+        arguments += [
+            "--LabApp.expose_app_in_browser=True",
+            "--LabApp.news_url=",
+            "--LabApp.extension_manager=readonly",
+        ]
+        return arguments + (["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else [])
+
+    def is_ready(self):
+        """Whether the server answers."""
+        with suppress(urllib.error.URLError, OSError):
+            self.ask("GET", "status")
+            return True
+        return False
 
     def ask(self, method, path):
         """Send a request to the server's REST interface; return the decoded answer, None when it is empty."""
@@ -154,11 +175,10 @@ class Server:
         """
         deadline = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < deadline:
-            with suppress(urllib.error.URLError, OSError):
-                self.ask("GET", "status")
+            if self.is_ready():
                 return
             time.sleep(0.2)
-        raise RuntimeError(f"JupyterLab didn't start:\n{self.log.read_text(errors='replace')[-3000:]}")
+        raise RuntimeError(f"{self.name} didn't start:\n{self.log.read_text(errors='replace')[-3000:]}")
 
     def stop_kernels(self):
         """Shut every kernel down, so that the next test has the machine for itself."""
@@ -176,6 +196,20 @@ class Server:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+
+class VoilaServer(Server):
+    """A Voila on 127.0.0.1, with the settings of `make app`, that serves every notebook under its folder."""
+
+    name = "Voila"
+
+    def arguments(self):
+        return ["voila", str(self.folder), "--no-browser", "--Voila.ip=127.0.0.1", f"--port={self.port}"]
+
+    def is_ready(self):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
 
 
 @pytest.fixture(scope="session")
@@ -278,3 +312,61 @@ def lab(browser, lab_server, request):
     finally:
         context.close()
         lab_server.stop_kernels()
+
+
+class App:
+    """What a test does with notebooks under Voila; every visitor has a browser context of their own."""
+
+    def __init__(self, server, browser, name):
+        self.server = server
+        self.browser = browser
+        self.name = name
+        self.page_errors = []  # what the pages' JavaScript threw, as text
+        self._visitors = []
+
+    def visit(self, cells=None, path=None, timeout=60):
+        """Open a notebook as a new visitor, and return the page once its widgets are there.
+
+        Args:
+            cells: sources of code cells; or
+            path: a notebook, served as a copy.
+        """
+        notebook = nbformat.read(path, as_version=4) if path else new_notebook(cells=list(map(new_code_cell, cells)))
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, self.server.folder / f"{self.name}.ipynb")
+        context = self.browser.new_context(viewport={"width": 1280, "height": 1000})
+        self._visitors.append(context)
+        page = context.new_page()
+        page.set_default_timeout(timeout * 1000)
+        page.on("pageerror", lambda error: self.page_errors.append(str(error)))
+        page.goto(f"{self.server.url}/voila/render/{self.name}.ipynb")
+        page.locator(".jupyter-widgets").first.wait_for()
+        return page
+
+    def close(self):
+        """Let every visitor go; Voila then ends their kernels."""
+        for context in self._visitors:
+            for page in context.pages:
+                page.close(run_before_unload=True)
+            context.close()
+
+
+@pytest.fixture(scope="session")
+def app_server(browser, tmp_path_factory):
+    """The session's Voila."""
+    server = VoilaServer(tmp_path_factory.mktemp("voila"))
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def app(browser, app_server, request):
+    """Voila for one test; see `App`."""
+    app = App(app_server, browser, re.sub(r"\W+", "-", request.node.name).strip("-"))
+    try:
+        yield app
+    finally:
+        app.close()

@@ -8,6 +8,15 @@ from colorlib import PatchDiscriminator, make_loaders
 L, ab = make_loaders("scenes", size=32, n_train=1, n_test=2).test.first(2)
 """
 
+AGING = """
+import torch
+from colorlib import Colorizer, UNet, paint_scenes
+from colorlib.lessons.widgets.your_photos import aging_explorer
+
+torch.manual_seed(0)
+colorizer = Colorizer(UNet(base_channels=8, n_down=2), render_size=64, device="cpu")
+aging_explorer(colorizer, paint_scenes(1, 128, 0).rgb[0].permute(1, 2, 0).numpy())
+"""
 PANELS = {
     "lab": ("from colorlib.lessons.widgets.lab_color import lab_explorer\nlab_explorer()", "L"),
     "features": (
@@ -16,6 +25,7 @@ PANELS = {
         "feature_explorer({'random': resnet_unet('resnet18', None)}, torch.rand(6, 1, 64, 64))",
         "stage",
     ),
+    "aging": (AGING, "grain"),
     "guess": ("from colorlib.lessons.widgets.unet_autoencoder import guess_explorer\nguess_explorer()", "p_first"),
     "patch": (
         JUDGE + "from colorlib.lessons.widgets.pix2pix import patch_explorer\n"

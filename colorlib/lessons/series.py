@@ -1,0 +1,24 @@
+"""The map of the series, made from the notebooks that are there."""
+
+import json
+import re
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
+
+
+def chapters(folder: Path = FOLDER) -> list[tuple[str, str, str]]:
+    """Return file name, title and promise ("You will …", one sentence) of every numbered notebook, in order."""
+    found = []
+    for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")):
+        first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+        title = re.search(r"^# (.+)$", first, flags=re.MULTILINE)
+        promise = re.search(r"\*\*You will\*\*\s+(.+?)(?:\.\s|\.?$)", first, flags=re.MULTILINE)
+        found.append((path.name, title.group(1) if title else path.stem, promise.group(1) if promise else ""))
+    return found
+
+
+def series_map(folder: Path = FOLDER) -> str:
+    """Return the chapters as a Markdown table with links, for a notebook that lies beside them."""
+    rows = [f"| [{title}]({name}) | {promise} |" for name, title, promise in chapters(folder)]
+    return "\n".join(["| chapter | you will |", "|---|---|", *rows])

@@ -1,0 +1,123 @@
+"""Chapter 00, the app, and the photo panel that both use, in JupyterLab and under Voila: a photo in, a photo out."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TINY = """
+import torch
+from colorlib import Colorizer, UNet
+from colorlib.lessons.widgets import your_photos
+
+torch.manual_seed(0)
+colorizer = Colorizer(UNet(base_channels=8, n_down=2), render_size=64, device="cpu")
+your_photos.photo_app(colorizer)
+"""
+SIZE = 2560, 1920  # of the large photo, pixels
+APP = ROOT / "notebooks" / "app.ipynb"
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    """A JPEG of more than 12 MB, above Jupyter's own limit for uploads: noise does not compress."""
+    pixels = np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("photo") / "noise.jpg"
+    Image.fromarray(pixels).save(path, quality=96, subsampling=0)
+    assert 12_000_000 < os.path.getsize(path) < 25_000_000
+    return path
+
+
+class Panel:
+    """The panel for an own photo on a page: what a visitor does with it."""
+
+    def __init__(self, page):
+        self.page = page
+        self.root = page.locator(".t-own").last
+        self.after = self.root.locator("img.t-after")
+        self.root.wait_for()
+
+    def upload(self, path, answer):
+        """Choose a file, and wait until the panel answers with `answer`."""
+        with self.page.expect_file_chooser() as chooser:
+            self.root.locator(".t-upload").first.click()
+        chooser.value.set_files(path)
+        self.root.locator(".t-status", has_text=answer).wait_for()
+
+    def move(self, selector, key="ArrowRight", times=2):
+        """Move a slider, and wait until the picture has followed."""
+        before = self.after.get_attribute("src")
+        handle = self.root.locator(f"{selector} .noUi-handle").first
+        handle.focus()
+        for _ in range(times):
+            handle.press(key)
+        self.page.wait_for_function(
+            "([image, before]) => image.isConnected ? image.src !== before : true",
+            arg=[self.after.element_handle(), before],
+        )
+        assert self.after.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+
+    def download(self):
+        """Press the download button; return the file's name and the picture in it."""
+        with self.page.expect_download() as waiting:
+            self.root.locator(".t-download").first.click()
+        return waiting.value.suggested_filename, Image.open(io.BytesIO(Path(waiting.value.path()).read_bytes()))
+
+
+def use_every_part(page, photo, tmp_path):
+    """Do what a reader does with the panel, and what they do wrong."""
+    panel, corrupt = Panel(page), tmp_path / "corrupt.jpg"
+    corrupt.write_bytes(photo.read_bytes()[:100_000])
+    panel.upload(corrupt, "corrupt.jpg is damaged or incomplete")
+    panel.upload(photo, f"noise.jpg: {SIZE[0]} × {SIZE[1]} pixels")
+    for selector in (".t-saturation", ".t-render_size"):
+        panel.move(selector)
+    cut = panel.root.locator("input.t-cut")
+    cut.focus()
+    cut.press("Home")
+    assert "0%" in panel.root.locator(".colorlib-before-after").get_attribute("style")
+    panel.upload(corrupt, "corrupt.jpg is damaged or incomplete")
+    assert panel.after.is_visible(), "the picture before it stays"
+    name, picture = panel.download()
+    assert (name, picture.size) == ("noise-colored.jpg", SIZE)
+    assert np.ptp(np.asarray(picture.resize((64, 48)), dtype=int), axis=2).max() > 4, "the result is grey"
+
+
+def test_the_panel_in_lab(lab, photo, tmp_path):
+    use_every_part(lab.run_notebook(cells=[TINY]), photo, tmp_path)
+    assert lab.page_errors == []
+
+
+def test_chapter_00_from_its_first_cell_to_an_own_photo(lab, photo, tmp_path):
+    page = lab.run_notebook(path=ROOT / "notebooks" / "00_first_photo.ipynb")
+    use_every_part(page, photo, tmp_path)
+    assert lab.page_errors == []
+
+
+def test_the_app_leaves_nothing_on_disk(app, photo, tmp_path):
+    use_every_part(app.visit(path=APP), photo, tmp_path)
+    assert app.page_errors == []
+    piece = photo.read_bytes()[200_000:200_064]
+    places = [path for path in app.server.folder.parent.rglob("*") if path.is_file()]
+    assert any(path.name == "server.log" for path in places), "look where the server and its kernels write"
+    assert [path for path in places if piece in path.read_bytes() or path.suffix == ".jpg"] == []
+
+
+def test_two_visitors_of_the_app_share_nothing(app, tmp_path):
+    for name, color in (("ann", "red"), ("bob", "blue")):
+        Image.new("RGB", (320, 240), color).save(tmp_path / f"{name}.png")
+    panels = {name: Panel(app.visit(path=APP)) for name in ("ann", "bob")}
+    for name, panel in panels.items():
+        panel.upload(tmp_path / f"{name}.png", f"{name}.png: 320 × 240 pixels")
+    seen = {name: panel.after.get_attribute("src") for name, panel in panels.items()}
+    panels["ann"].move(".t-saturation")
+    assert panels["bob"].after.get_attribute("src") == seen["bob"] != seen["ann"]
+    text = {name: panel.page.locator("body").inner_text() for name, panel in panels.items()}
+    assert "bob.png" in text["bob"] and "ann.png" not in text["bob"] and "bob.png" not in text["ann"]
+    for name, panel in panels.items():
+        assert panel.download()[0] == f"{name}-colored.jpg"
+    assert app.page_errors == []
