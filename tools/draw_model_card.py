@@ -1,0 +1,42 @@
+"""Draw the figure of the model card: `python tools/draw_model_card.py`. Nothing is picked by its result."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import colorlib
+from colorlib import Colorizer, show
+from colorlib.data import bundled_photo
+from colorlib.images import fit_square
+
+FIGURE = Path(colorlib.__file__).parent / "pretrained" / "photos.jpg"
+NAMES = ["l:china", "l:flower", "s:coffee", "s:chelsea", "s:astronaut", "s:rocket", "s:motorcycle_left", "s:retina"]
+NAMES += ["s:hubble_deep_field", "s:ihc"]  # every colour photo that scikit-image and scikit-learn ship
+SIDE = 256
+
+
+def main() -> None:
+    photos = [bundled_photo(name) for name in NAMES]
+    temple, flower = photos[:2]  # both are large enough to be cut: their right-hand parts make it twelve
+    photos = [fit_square(rgb, SIDE) for rgb in [*photos, temple[:, 320:], flower[:, 320:]]]
+    greys = [np.round(rgb @ np.array([0.299, 0.587, 0.114])).astype(np.uint8) for rgb in photos]
+    rows = {"grey": [np.repeat(grey[..., None], 3, axis=2) for grey in greys]}
+    for name in ("photos-l1", "photos"):
+        colorizer = Colorizer.from_pretrained(name, device="cpu")
+        rows[name] = [np.asarray(colorizer.colorize(grey)) for grey in greys]
+    rows["truth"] = photos
+    halves = []
+    for half in (slice(0, 6), slice(6, 12)):
+        file = io.BytesIO()
+        show.pictures({name: row[half] for name, row in rows.items()}).savefig(file, format="png")
+        halves.append(Image.open(file).convert("RGB"))
+    sheet = Image.new("RGB", (halves[0].width, sum(half.height for half in halves)), "white")
+    for i, half in enumerate(halves):
+        sheet.paste(half, (0, i * halves[0].height))
+    sheet.save(FIGURE, quality=88)
+
+
+if __name__ == "__main__":
+    main()
