@@ -1,26 +1,30 @@
-"""The command line: `colorlib train` and `colorlib evaluate`."""
+"""The command line: `colorlib colorize`, `colorlib train` and `colorlib evaluate`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    from colorlib.data import Loaders
+    from colorlib.training import History
 
-from colorlib.config import pick_device, seed_everything
-from colorlib.data import Loaders, make_loaders
-from colorlib.metrics import evaluate
-from colorlib.patchgan import PatchDiscriminator
-from colorlib.resnet import resnet_unet
-from colorlib.training import History, fit_gan, fit_reconstruction
-from colorlib.unet import UNet
-from colorlib.zoo import bundled_names, load_generator, save_generator
-
+# Each command imports what it needs when it runs: the help comes at once, and colouring waits for no training code.
 MODELS = ("unet", "pix2pix", "resnet", "resnet-pix2pix")
 
 
 def train(options: argparse.Namespace) -> int:
     """Train a generator in one or two stages; write `generator.safetensors` and the checkpoints to a folder."""
+    from colorlib.config import seed_everything
+    from colorlib.metrics import evaluate
+    from colorlib.patchgan import PatchDiscriminator
+    from colorlib.resnet import resnet_unet
+    from colorlib.training import fit_gan, fit_reconstruction
+    from colorlib.unet import UNet
+    from colorlib.zoo import load_generator, save_generator
+
     out = Path(options.out)
     checkpoints = [out / "reconstruction.pt", out / "gan.pt"]
     if not options.resume and any(path.exists() for path in checkpoints):
@@ -28,30 +32,34 @@ def train(options: argparse.Namespace) -> int:
     seed_everything(options.seed)
     loaders = _loaders(options, store_size=options.store_size, vary_tone=options.vary_tone)
     print(loaders)
-    if options.model.startswith("resnet"):
+    if options.init:
+        generator = load_generator(options.init)
+    elif options.model.startswith("resnet"):
         generator = resnet_unet(options.arch, None if options.encoder == "none" else options.encoder)
     else:
         generator = UNet(options.base_channels, options.n_down, n_blocks=options.n_blocks)
     adversarial = options.model.endswith("pix2pix")
-    stages: list[Callable[[], History]] = [
-        lambda: fit_reconstruction(
+    stages: dict[str, Callable[[], History]] = {}
+    if options.epochs:
+        stages["reconstruction"] = lambda: fit_reconstruction(
             generator, loaders, epochs=options.epochs, lr=options.lr, checkpoint=checkpoints[0], resume=options.resume
         )
-    ]
     if adversarial:
-        stages.append(
-            lambda: fit_gan(
-                generator,
-                PatchDiscriminator(spectral_norm=options.spectral_norm),
-                loaders,
-                epochs=options.gan_epochs,
-                lambda_l1=options.lambda_l1,
-                ema=options.ema,
-                checkpoint=checkpoints[1],
-                resume=options.resume,
-            )
+        stages["gan"] = lambda: fit_gan(
+            generator,
+            PatchDiscriminator(spectral_norm=options.spectral_norm),
+            loaders,
+            epochs=options.gan_epochs,
+            lr_g=options.gan_lr,
+            lr_d=options.gan_lr,
+            lambda_l1=options.lambda_l1,
+            ema=options.ema,
+            checkpoint=checkpoints[1],
+            resume=options.resume,
         )
-    for name, fit in zip(("reconstruction", "gan"), stages):
+    if not stages:
+        raise ValueError(f"--epochs 0 leaves nothing to train for --model {options.model}.")
+    for name, fit in stages.items():
         history = fit()
         if history.interrupted:
             print(f"The same command with --resume goes on from {out}.")
@@ -59,14 +67,94 @@ def train(options: argparse.Namespace) -> int:
         print(f"{name}: {history.seconds:.0f} s\n{history}")
         scores = evaluate(generator, loaders.test)
         notes = {"stage": name, "command": vars(options) | {"run": None}, "seconds": history.seconds, "test": scores}
+        notes["render_size"] = options.size  # the Colorizer then shows the network what it knows
         save_generator(generator, out / f"{name}.safetensors", notes)
         _print_scores(scores)
     print(f"saved: {', '.join(str(path) for path in sorted(out.glob('*.safetensors')))}")
     return 0
 
 
+def colorize(options: argparse.Namespace) -> int:
+    """Colour photos at their own resolution, keeping their light; the results go to a folder."""
+    from tqdm import tqdm
+
+    from colorlib.colorizer import Colorizer
+    from colorlib.images import save_image
+
+    done, failures = 0, 0
+
+    def failed(error: Exception | str) -> None:
+        nonlocal failures
+        failures += 1
+        tqdm.write(f"colorlib: {' '.join(str(error).splitlines()) or type(error).__name__}", file=sys.stderr)
+
+    colorizer = Colorizer.from_pretrained(options.weights, options.device)
+    jobs = _plan_results(options.inputs, Path(options.out), failed)
+    inputs = {_file_id(photo) for photo, _ in jobs} - {None}
+    for photo, result in tqdm(jobs, unit="photo", disable=None):  # None: no bar unless a person looks on
+        try:
+            if _file_id(result) in inputs:
+                raise FileExistsError(f"{photo}: its result would replace the input {result}; choose another --out.")
+            if os.path.lexists(result) and not options.overwrite:
+                raise FileExistsError(f"{photo}: {result} exists already; add --overwrite to replace it.")
+            save_image(colorizer.colorize(photo, options.render_size, options.saturation), result, options.overwrite)
+            done += 1
+        except (ValueError, RuntimeError, OSError, MemoryError) as error:
+            failed(error if str(photo) in str(error) else f"{photo}: {error}")
+    print(f"{done} coloured, {failures} failed; results are in {options.out}")
+    return 1 if failures else 0
+
+
+def _plan_results(inputs: list[str], out: Path, failed: Callable[[Exception | str], None]) -> list[tuple[Path, Path]]:
+    """Return (photo, result) for each photo among the files and in the folders; no two results have one name."""
+    from colorlib.images import SAVE_FORMATS, find_images
+
+    photos = {}  # absolute path -> the photo and its place below `out`; what is named twice is done once
+    results = Path(os.path.realpath(out))
+    for path in map(Path, inputs):
+        if not os.path.isdir(path):
+            photos.setdefault(os.path.abspath(path), (path, Path(path.name)))
+            continue
+        found = find_images(path, on_error=failed)
+        if (
+            Path(os.path.realpath(path)) in results.parents
+        ):  # what an earlier run left there is not to be coloured again
+            found = [photo for photo in found if results not in Path(os.path.realpath(photo)).parents]
+        if not found:
+            failed(f"{path}: there are no photos in this folder.")
+        for photo in found:
+            photos.setdefault(os.path.abspath(photo), (photo, photo.relative_to(path)))
+    # A GIF has 256 colors, too few; and a suffix that names no format can't be saved under.
+    kept = SAVE_FORMATS.keys() - {".gif"}
+    jobs, taken = [], set()
+    for photo, place in sorted(photos.values(), key=lambda job: job[0].suffix.lower() not in kept):
+        suffix = photo.suffix if photo.suffix.lower() in kept else ".png"
+        number, result = 1, out / place.with_suffix(suffix)
+        while str(result).casefold() in taken:  # casefold: some disks take X.jpg and x.jpg for one
+            number += 1
+            result = out / place.with_name(f"{place.stem}-{number}{suffix}")
+        taken.add(str(result).casefold())
+        jobs.append((photo, result))
+    return jobs
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Return what two names of one file have in common, None where there is no file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a null byte in the name
+        return None
+    return status.st_dev, status.st_ino
+
+
 def measure(options: argparse.Namespace) -> int:
     """Score a generator on the held-out test pictures of a source."""
+    import torch
+
+    from colorlib.config import pick_device
+    from colorlib.metrics import evaluate
+    from colorlib.zoo import load_generator
+
     generator = load_generator(options.weights).to(pick_device(options.device))
     loaders = _loaders(options)
     print(loaders)
@@ -107,15 +195,21 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--seed", type=int, default=0, help="repeats a training exactly (default: %(default)s)")
     data.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
 
+    _add_colorize(commands)
+
     train_parser = commands.add_parser("train", parents=[data], help="train a generator", description=train.__doc__)
     train_parser.add_argument("--model", choices=MODELS, default="unet", help="default: %(default)s")
     train_parser.add_argument("--out", required=True, metavar="DIR", help="folder for weights and checkpoints")
     train_parser.add_argument("--resume", action="store_true", help="go on with the training in --out")
-    train_parser.add_argument("--epochs", type=int, default=5, help="of the L1 stage (default: %(default)s)")
-    train_parser.add_argument("--gan-epochs", type=int, default=3, help="of the GAN stage (default: %(default)s)")
+    train_parser.add_argument(
+        "--epochs", type=int, default=5, help="of the L1 stage, 0 for none (default: %(default)s)"
+    )
+    train_parser.add_argument("--gan-epochs", type=int, default=5, help="of the GAN stage (default: %(default)s)")
     train_parser.add_argument(
         "--lr", type=float, default=2e-2, help="of the L1 stage, at its peak (default: %(default)s)"
     )
+    train_parser.add_argument("--gan-lr", type=float, default=8e-4, help="of both players (default: %(default)s)")
+    train_parser.add_argument("--init", metavar="WEIGHTS", help="start from these weights, and their network")
     train_parser.add_argument(
         "--lambda-l1", type=float, default=20.0, help="weight of L1 beside the GAN loss (%(default)s)"
     )
@@ -141,13 +235,99 @@ def _parser() -> argparse.ArgumentParser:
     train_parser.set_defaults(run=train)
 
     measure_parser = commands.add_parser("evaluate", parents=[data], help="score weights", description=measure.__doc__)
-    names = f"; bundled: {', '.join(bundled_names())}" if bundled_names() else ""
-    measure_parser.add_argument("--weights", required=True, help=f"a file written by colorlib train{names}")
+    measure_parser.add_argument(
+        "--weights", required=True, help="a file written by colorlib train, or the name of a bundled one"
+    )
     measure_parser.set_defaults(run=measure)
     return parser
 
 
-def _loaders(options: argparse.Namespace, **more) -> Loaders:
+COLORIZE_HELP = """\
+examples:
+  colorlib colorize grandma.jpg --out colored
+      writes colored/grandma.jpg, as large as the original, with its light, EXIF data and an sRGB profile
+  colorlib colorize album scans/1932.tif --out colored
+      every photo below album, in the same subfolders of colored, and one more file
+  colorlib colorize album --out bolder --saturation 1.3 --weights run1/gan.safetensors
+      stronger colors, by a network that `colorlib train` made
+
+A result has its photo's name and format; GIF becomes PNG, which has enough colors. Of two photos with one name the
+second gets a number (1932-2.jpg). A result that exists already is left as it is and its photo counts as failed;
+--overwrite replaces results, never an input. Each photo that fails is named on one line of stderr.
+
+exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted (no half-written file is left)
+"""
+
+
+def _add_colorize(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "colorize",
+        help="colour photos",
+        description=colorize.__doc__,
+        epilog=COLORIZE_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        type=_not_empty,
+        metavar="FILE_OR_FOLDER",
+        help="photos, and folders of photos (searched to any depth)",
+    )
+    parser.add_argument("--out", required=True, type=_folder, metavar="DIR", help="folder for the results")
+    parser.add_argument("--weights", metavar="W", help="a name or a file of colorlib train (default: the bundled ones)")
+    parser.add_argument(
+        "--render-size",
+        type=_checked(int, "check_render_size"),
+        metavar="N",
+        help="shorter side of what the network sees, px (default: what suits the weights)",
+    )
+    parser.add_argument(
+        "--saturation",
+        type=_checked(float, "check_saturation"),
+        default=1.0,
+        metavar="S",
+        help="strength of the colors: 0 grey, 1 as predicted (default: %(default)s)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist already")
+    parser.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+    parser.set_defaults(run=colorize)
+
+
+def _checked(number: type, check: str) -> Callable[[str], float]:
+    """Return an argument type: a number that the named check of `colorlib.colorizer` accepts."""
+
+    def parse(text: str) -> float:
+        from colorlib import colorizer
+
+        try:
+            value = number(text)
+        except ValueError:
+            value = text  # which the check refuses in its own words
+        try:
+            return getattr(colorizer, check)(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse
+
+
+def _not_empty(text: str) -> str:
+    if not text:  # Path("") would be the current folder
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
+
+
+def _folder(text: str) -> str:
+    if os.path.exists(_not_empty(text)) and not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text} is a file, not a folder")
+    return text
+
+
+def _loaders(options: argparse.Namespace, **more) -> "Loaders":
+    from colorlib.config import pick_device
+    from colorlib.data import make_loaders
+
     return make_loaders(
         options.source,
         options.size,

@@ -33,6 +33,7 @@ class Colorizer:
 
     Args:
         generator: any module L (B, 1, h, w) -> ab (B, 2, h, w), both network-scaled to [-1, 1].
+            It is moved to the device and put into eval mode.
         render_size: pixels on the shorter side of the small L that the network sees. A network does best at the
             scale of its training pictures: well below it, small things lose their colors; above it, it gets unsure.
         device: "cpu", "cuda" or "mps" for the network; the fastest there is by default.

@@ -23,7 +23,7 @@ class RunConfig:
     n_train: int = 1500  # painted scenes to train on
     n_test: int = 200  # painted scenes to report on, and as many to choose by
     epochs: int = 5  # of the reconstruction stage
-    gan_epochs: int = 3  # of the adversarial stage
+    gan_epochs: int = 5  # of the adversarial stage
     photo_epochs: int = 12  # of the trainings on photos
     base_channels: int = 16  # width of the U-Net's first level
 

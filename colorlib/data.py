@@ -201,9 +201,8 @@ def _folder_loaders(
     tone: bool,
     common: dict,
 ) -> Loaders:
-    # Sorting by a hash of the name splits at random, yet the same way on every machine and in every run.
-    paths = sorted(find_images(folder), key=lambda path: _hash(path.relative_to(folder).as_posix().encode()))
-    n_test = n_test or max(1, round(0.05 * len(paths)))
+    paths = _in_split_order(folder)
+    n_test = n_test or _default_n_test(paths)
     pictures, skipped = _read_squares(paths, store_size, 2 * n_test + n_train if n_train else None)
     if len(pictures) < 2 * n_test + 1:
         raise ValueError(
@@ -215,6 +214,30 @@ def _folder_loaders(
     test, valid, train = pictures[:n_test], pictures[n_test : 2 * n_test], pictures[2 * n_test :]
     valid, test = ([fit_square(picture, common["size"]) for picture in part] for part in (valid, test))
     return _photo_loaders(str(folder), train, valid, test, skipped, seed, 1, tone, common)
+
+
+def held_out_files(folder: str | os.PathLike, part: str, n_test: int | None = None) -> list[Path]:
+    """List the photos of a folder that `make_loaders(folder, n_test=n_test)` keeps from training.
+
+    Args:
+        part: "valid", the ones to choose by, or "test", the ones to report on.
+    Raises:
+        ValueError: `part` is neither, or there is no such folder.
+    """
+    if part not in ("valid", "test"):
+        raise ValueError(f"part is 'valid' or 'test', got {part!r}.")
+    paths = _in_split_order(Path(folder))
+    n_test = n_test or _default_n_test(paths)
+    return paths[:n_test] if part == "test" else paths[n_test : 2 * n_test]
+
+
+def _in_split_order(folder: Path) -> list[Path]:
+    # Sorting by a hash of the name splits at random, yet the same way on every machine and in every run.
+    return sorted(find_images(folder), key=lambda path: _hash(path.relative_to(folder).as_posix().encode()))
+
+
+def _default_n_test(paths: list[Path]) -> int:
+    return max(1, round(0.05 * len(paths)))
 
 
 def _read_squares(paths: list[Path], side: int, limit: int | None) -> tuple[list[np.ndarray], list[str]]:

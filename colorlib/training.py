@@ -173,9 +173,9 @@ def fit_gan(
     *,
     adversarial: str = "bce",
     lambda_l1: float = 20.0,
-    epochs: int = 3,
-    lr_g: float = 2e-4,
-    lr_d: float = 2e-4,
+    epochs: int = 5,
+    lr_g: float = 8e-4,
+    lr_d: float = 8e-4,
     ema: float = 0.99,
     checkpoint: str | os.PathLike | None = None,
     resume: bool = False,
@@ -194,7 +194,7 @@ def fit_gan(
         adversarial: "bce", "lsgan" or "hinge".
         lambda_l1: weight of the L1 term beside the adversarial one. 100 in the paper; 20 suits the painted world.
         epochs: times through `loaders.train`.
-        lr_g, lr_d: learning rates of generator and discriminator.
+        lr_g, lr_d: learning rates of generator and discriminator. 2e-4 in the paper; 8e-4 learns more in a short game.
         ema: share of the average that each step keeps.
         checkpoint, resume, progress: as in `fit_reconstruction`; everything that learns is saved.
     Returns:

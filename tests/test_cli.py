@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import colorlib
 from colorlib import __main__ as cli
@@ -19,6 +20,7 @@ def test_training_leaves_weights_that_can_be_measured(tmp_path, capsys, model, s
     assert sorted(path.stem for path in out.glob("*.safetensors")) == sorted(stages)
     assert isinstance(colorlib.load_generator(out / f"{stages[-1]}.safetensors"), colorlib.UNet)
     assert "ab_mae/determined" in capsys.readouterr().out
+    assert colorlib.Colorizer.from_pretrained(out / f"{stages[-1]}.safetensors").render_size == 32
     assert cli.main(["evaluate", *SMALL, "--weights", str(out / f"{stages[-1]}.safetensors")]) == 0
     printed = capsys.readouterr().out
     assert printed.index("grey") < printed.index("psnr")
@@ -31,6 +33,21 @@ def test_a_finished_training_is_not_overwritten_and_can_be_resumed(tmp_path, cap
     assert cli.main([*TRAIN, "--out", out]) == 1
     assert "--resume" in capsys.readouterr().err
     assert cli.main([*TRAIN, "--out", out, "--resume"]) == 0
+
+
+def test_a_training_can_start_from_weights_and_skip_a_stage(tmp_path, capsys):
+    """Without a step of the L1 stage, and with a GAN stage that takes none either, the weights are those given."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert cli.main([*TRAIN, "--n-blocks", "1", "--out", str(first)]) == 0
+    start = str(first / "reconstruction.safetensors")
+    more = ["--init", start, "--epochs", "0", "--model", "pix2pix", "--gan-lr", "0", "--ema", "0"]
+    assert cli.main([*TRAIN, *more, "--out", str(second)]) == 0
+    assert [path.name for path in second.glob("*.safetensors")] == ["gan.safetensors"]
+    before, after = (colorlib.load_generator(path) for path in (start, second / "gan.safetensors"))
+    assert after.recipe == before.recipe and before.recipe["n_blocks"] == 1
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters()))
+    assert cli.main([*TRAIN, "--epochs", "0", "--out", str(tmp_path / "third")]) == 1
+    assert "--epochs 0 leaves nothing to train" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from skimage.color import lab2rgb, rgb2lab
 
 import colorlib
-from colorlib.color import rgb_to_luma, to_uint8
+from colorlib.color import lab_to_rgb_keeping_light, rgb_to_luma, to_uint8
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,23 @@ def test_out_of_gamut_has_a_gradient_only_without_clipping():
         assert outside.any()
         rgb[outside].sum().backward()
         assert bool((lab.grad != 0).any()) is not clip
+
+
+def test_colors_outside_the_gamut_give_up_saturation_not_light():
+    steps = torch.linspace(-110, 110, 23, dtype=torch.float64)
+    lab = torch.stack(torch.meshgrid(torch.linspace(0, 100, 21, dtype=torch.float64), steps, steps, indexing="ij"))
+    lab = lab.reshape(3, 21, -1)
+    rgb, plain = lab_to_rgb_keeping_light(lab), colorlib.lab_to_rgb(lab, clip=False)
+    inside = ((plain >= 0) & (plain <= 1)).all(0)
+    assert 0.1 < inside.double().mean() < 0.9
+    assert torch.allclose(rgb[:, inside], plain[:, inside], atol=1e-9)
+    again = colorlib.rgb_to_lab(rgb)
+    assert (again[0] - lab[0]).abs().max() < 0.01
+    # No greyer than need be: what was outside now lies on the gamut's surface.
+    outside = ~inside & (lab[0] > 0) & (lab[0] < 100)
+    on_surface = (rgb.amin(0) < 1e-6) | (rgb.amax(0) > 1 - 1e-6)
+    assert on_surface[outside].all()
+    assert (rgb[:, lab[0] == 0] < 1e-9).all() and (rgb[:, lab[0] == 100] > 1 - 1e-4).all()
 
 
 def test_luma_is_not_lightness():

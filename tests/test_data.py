@@ -12,6 +12,7 @@ import colorlib
 from colorlib import data
 from colorlib.color import rgb_to_lab, split_lab
 from colorlib.data import Batches, make_loaders, vary_tone
+from colorlib.images import fit_square, read_image
 
 
 def keys(rgb: torch.Tensor) -> set[bytes]:
@@ -188,3 +189,15 @@ def test_tone_varies_between_l_star_and_stored_grey_with_contrast_and_light(fold
     with_tone, plain = (make_loaders(folder, 16, 4, vary_tone=vary) for vary in (True, False))
     assert torch.equal(next(iter(with_tone.test))[0], next(iter(plain.test))[0])  # held-out pictures stay as they are
     assert not torch.equal(next(iter(with_tone.train))[0], next(iter(plain.train))[0])
+
+
+def test_the_held_out_files_are_those_the_loaders_keep_from_training(folder):
+    loaders = make_loaders(folder, 16, 4)
+    for part in ("valid", "test"):
+        files = data.held_out_files(folder, part)
+        expected = [
+            torch.from_numpy(fit_square(fit_square(read_image(path), 32), 16)).permute(2, 0, 1) for path in files
+        ]
+        assert len(files) == 2 and torch.equal(torch.stack(expected), getattr(loaders, part).rgb)
+    with pytest.raises(ValueError, match="'train'"):
+        data.held_out_files(folder, "train")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import colorlib
+from colorlib import zoo
 from colorlib.files import WeightsError, atomic_write, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from colorlib.unet import UNet
 
@@ -87,3 +88,17 @@ def test_weights_of_another_shape_or_maker_are_refused(tmp_path):
         colorlib.load_generator(tmp_path / "foreign.safetensors")
     with pytest.raises(TypeError, match="Conv2d"):
         colorlib.save_generator(torch.nn.Conv2d(1, 2, 1), tmp_path / "x.safetensors")
+
+
+def test_half_precision_weights_take_half_the_space_and_load_as_float32(tmp_path):
+    torch.manual_seed(0)
+    net = colorlib.UNet(16, 2).eval()
+    net.encoder[0][1].running_var.fill_(1e6)  # half precision ends at 65,504
+    for name, half in (("whole", False), ("half", True)):
+        colorlib.save_generator(net, tmp_path / name, {"seed": 3}, half=half)
+    assert (tmp_path / "half").stat().st_size < 0.6 * (tmp_path / "whole").stat().st_size
+    again = colorlib.load_generator(tmp_path / "half")
+    assert {value.dtype for value in again.state_dict().values() if value.is_floating_point()} == {torch.float32}
+    L = torch.rand(1, 1, 32, 32)
+    assert torch.allclose(again(L), net(L), atol=2e-3) and not torch.equal(again(L), net(L))
+    assert zoo.read_notes(tmp_path / "half") == {"seed": 3}

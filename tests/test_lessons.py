@@ -9,14 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+import colorlib
 from colorlib import metrics
 from colorlib.color import rgb_to_lab
-from colorlib.lessons import experiments
+from colorlib.lessons import experiments, tagger
 from colorlib.lessons.checks import first_photo as check_first
 from colorlib.lessons.checks import lab_color as check_lab
+from colorlib.lessons.checks import pix2pix as check_pix2pix
+from colorlib.lessons.checks import resnet_encoder as check_resnet
 from colorlib.lessons.checks import unet_autoencoder as check_unet
 from colorlib.lessons.checks import your_photos as check_yours
-from colorlib.lessons.widgets import lab_color, unet_autoencoder
+from colorlib.lessons.widgets import lab_color, pix2pix, resnet_encoder, unet_autoencoder
+from colorlib.patchgan import PatchDiscriminator
+from colorlib.scenes import KINDS
 
 NOTEBOOKS = experiments.RUNS.parent
 PNG = b"\x89PNG"
@@ -51,6 +56,17 @@ def solution(notebook: str, name: str, given: dict) -> object:
 
 def srgb_to_linear(grey):
     return torch.where(grey > 0.04045, ((grey + 0.055) / 1.055) ** 2.4, grey / 12.92)
+
+
+def count_forward(layers):
+    size = 1
+    for kernel, stride in layers:
+        size = (size - 1) * stride + kernel
+    return size
+
+
+def right_size(layers):
+    return count_forward(layers[::-1])
 
 
 def to_lab(picture):
@@ -156,6 +172,30 @@ EXERCISES = [
             "RuntimeError": lambda p, t, m: torch.zeros(2) @ torch.zeros(3),
         },
     ),
+    (
+        "04_pix2pix.ipynb",
+        check_pix2pix.patch_size,
+        {},
+        {
+            "go back from the last": count_forward,
+            "one less": lambda layers: right_size(layers) - 1,
+            "it should be 16": lambda layers: 5,
+            "TypeError": lambda layers: layers + 1,
+        },
+    ),
+    (
+        "05_resnet_encoder.ipynb",
+        check_resnet.one_channel,
+        {},
+        {
+            "a third": lambda w: w.mean(dim=1, keepdim=True),
+            "channel axis": lambda w: w.sum(dim=1),
+            "one colour": lambda w: w[:, :1],
+            "shape should be": lambda w: w,
+            "same answer": lambda w: 2 * w.sum(dim=1, keepdim=True),
+            "AttributeError": lambda w: w.no_such_thing,
+        },
+    ),
 ]
 
 
@@ -215,6 +255,70 @@ def test_there_is_something_to_discover_in_the_guess_explorer():
     panel.controls["loss"].value = "l2"
     panel.controls["p_first"].value = 0.6
     assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != first
+
+
+def test_the_patch_explorer_forges_and_judges():
+    torch.manual_seed(0)
+    judge = PatchDiscriminator(4)
+    L, ab = torch.rand(2, 1, 64, 64) * 2 - 1, torch.rand(2, 2, 64, 64) - 0.5
+    turned = pix2pix.forge(ab, 0.5, 90)
+    assert torch.allclose(turned[:, 0], -0.5 * ab[:, 1], atol=1e-6)
+    assert torch.allclose(turned[:, 1], 0.5 * ab[:, 0], atol=1e-6)
+    figure = pix2pix.patch_map(judge, L[0], ab[0], 1.0, 0)
+    expected = judge.eval()(L[:1], ab[:1]).sigmoid()
+    assert f"{expected.mean():.2f}" in figure.axes[1].get_title()
+    judge.train()
+    panel = pix2pix.patch_explorer(judge, L, ab)
+    before = panel.picture.value
+    for name, value in (("picture", 1), ("saturation", 0.0), ("turn", 120)):
+        panel.controls[name].value = value
+        assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
+        before = panel.picture.value
+        panel.controls["saturation"].value = 1.5
+    assert judge.training
+
+
+def test_the_feature_explorer_goes_down_the_encoder():
+    torch.manual_seed(0)
+    net = colorlib.resnet_unet("resnet18", None)
+    L = torch.rand(2, 1, 64, 64) * 2 - 1
+    for (stage, _), side in zip(resnet_encoder.STAGES.items(), (32, 16, 8, 4, 2), strict=True):
+        assert resnet_encoder.features(net, L[0], stage).shape[1:] == (side, side)
+    panel = resnet_encoder.feature_explorer({"one": net}, L)
+    before = panel.picture.value
+    panel.controls["stage"].value = "1/16"
+    assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
+
+
+# --- the tagger -------------------------------------------------------------------------------------------------------
+
+
+def test_tags_say_what_is_in_a_scene():
+    scenes = colorlib.paint_scenes(30, 64, 3)
+    tags = tagger.tags_of(scenes.objects)
+    assert tags.shape == (30, len(tagger.TAGS))
+    for ids, row in zip(scenes.objects, tags.tolist(), strict=True):
+        kinds = {KINDS[i] for i in ids.unique().tolist()}
+        assert {tag for tag, there in zip(tagger.TAGS, row, strict=True) if there} == kinds & set(tagger.TAGS)
+    assert tags.mean(dim=0).min() > 0.02
+    assert not tagger.tags_of(scenes.objects[:, -4:])[:, tagger.TAGS.index("sky")].any(), "no sky at the bottom"
+
+
+@pytest.mark.slow
+def test_the_tagger_learns_more_than_what_is_frequent():
+    torch.manual_seed(0)
+    encoder = colorlib.resnet_unet("resnet18", None).encoder
+    known, new = colorlib.paint_scenes(400, 32, 0), colorlib.paint_scenes(100, 32, 1)
+    fitted = tagger.fit_tagger(encoder, known, crop=32, batch_size=16)
+    frequent = tagger.tags_of(known.objects).mean(dim=0) > 0.5
+    rival = ((tagger.tags_of(new.objects) > 0.5) == frequent).float().mean().item()
+    assert fitted[1] is encoder and not fitted.training
+    assert tagger.tag_accuracy(fitted, new, crop=32) > rival + 0.03
+
+
+def test_the_tagger_refuses_crops_larger_than_the_scenes():
+    with pytest.raises(ValueError, match="crop is 64.*32"):
+        tagger.fit_tagger(torch.nn.Identity(), colorlib.paint_scenes(40, 32, 0), crop=64)
 
 
 # --- experiments ------------------------------------------------------------------------------------------------------
@@ -321,3 +425,32 @@ def test_chapter_03_prices_a_vivid_guess_rightly():
     assert torch.allclose(turn(ab).norm(dim=1), ab.norm(dim=1), atol=1e-5)
     ratio = metrics.ab_mae(turn(ab), ab) / metrics.ab_mae(torch.zeros_like(ab), ab)
     assert ratio == pytest.approx(4 / math.pi, abs=0.05)
+
+
+def test_chapter_04_builds_the_packages_judge_and_steps():
+    from colorlib import losses, training
+
+    given = {"torch": torch, "nn": torch.nn}
+    torch.manual_seed(0)
+    by_hand = definition("04_pix2pix.ipynb", "PatchDiscriminator", given)()
+    packaged = PatchDiscriminator()
+    packaged.load_state_dict(by_hand.state_dict())
+    L, ab, net = torch.rand(2, 1, 64, 64), torch.rand(2, 2, 64, 64), torch.nn.Conv2d(1, 2, 3, padding=1)
+    assert torch.equal(by_hand(L, ab), packaged(L, ab))
+
+    results = []
+    for judge, module in ((by_hand, given), (packaged, vars(training))):
+        if module is given:
+            for name in ("discriminator_step", "generator_step"):
+                definition("04_pix2pix.ipynb", name, given)
+        torch.manual_seed(1)
+        net.reset_parameters()
+        optimizers = [torch.optim.Adam(player.parameters(), 1e-3) for player in (net, judge)]
+        ab_fake = net(L)
+        row = module["discriminator_step"](judge, optimizers[1], L, ab, ab_fake, losses.bce)
+        row |= module["generator_step"](
+            judge, optimizers[0], L, ab, ab_fake, losses.bce, losses.RECONSTRUCTION["l1"], 20
+        )
+        results.append(({k: v.item() for k, v in row.items()}, [p.detach().clone() for p in net.parameters()]))
+    assert results[0][0] == pytest.approx(results[1][0])
+    assert all(torch.allclose(a, b) for a, b in zip(results[0][1], results[1][1]))

@@ -15,6 +15,9 @@ SCORES = {
     "ab_mae/ambiguous": "ambiguous",
     "chroma_ratio/ambiguous": "chroma ratio, ambiguous",
     "hue_entropy": "hue entropy",
+    "hue_entropy/balloon": "of balloons",
+    "hue_entropy/car": "of cars",
+    "hue_entropy/door": "of doors",
     "hue_spread": "hue spread",
 }
 
@@ -28,9 +31,10 @@ def table(name: str) -> str:
             rows |= {f"{first}, {model}": scores for model, scores in values.items()}
         else:
             rows[first] = values
-    shown = SCORES if "ab_mae/edges" in next(iter(rows.values())) else dict.fromkeys(next(iter(rows.values())))
-    lines = [["", *(label or key for key, label in shown.items())], ["---"] * (len(shown) + 1)]
-    lines += [[row, *(f"{scores[key]:.2f}" for key in shown)] for row, scores in rows.items()]
+    keys = {key: key for scores in rows.values() for key in scores}
+    shown = {key: label for key, label in SCORES.items() if key in keys} if "ab_mae/edges" in keys else keys
+    lines = [["", *shown.values()], ["---"] * (len(shown) + 1)]
+    lines += [[row, *(f"{scores[key]:.2f}" if key in scores else "–" for key in shown)] for row, scores in rows.items()]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return f"{text}\n\n`{record['command']}`, {record['seconds']} s on {record['device']}: {record['settings']}"
 

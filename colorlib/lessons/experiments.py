@@ -23,10 +23,14 @@ import torch
 from colorlib import scenes
 from colorlib.color import AB_SCALE
 from colorlib.config import pick_device, seed_everything
-from colorlib.data import make_loaders
+from colorlib.data import Batches, make_loaders
 from colorlib.files import atomic_write, load_tensors, save_tensors
-from colorlib.metrics import evaluate
-from colorlib.training import fit_reconstruction
+from colorlib.lessons.tagger import fit_tagger
+from colorlib.metrics import evaluate, hue_entropy
+from colorlib.patchgan import PatchDiscriminator
+from colorlib.resnet import resnet_unet
+from colorlib.scenes import paint_scenes
+from colorlib.training import fit_gan, fit_reconstruction
 from colorlib.unet import UNet
 
 RUNS = Path(__file__).resolve().parents[2] / "notebooks" / "runs"
@@ -116,6 +120,20 @@ def predict_first(generator: torch.nn.Module, loader, pictures: int = 8) -> torc
     return pack_ab(generator.eval()(L).cpu())
 
 
+@torch.no_grad()
+def entropy_by_kind(generator: torch.nn.Module | None, loader: Batches) -> dict[str, float]:
+    """Return the hue entropy of balloons, cars and doors apart, as "hue_entropy/<kind>"; of the truth for None."""
+    masks = loader.masks
+    pairs = [(L, ab) for L, ab in loader]
+    ab = torch.cat([ab if generator is None else generator.eval()(L) for L, ab in pairs]).cpu()
+    scores = {}
+    for kind in ("balloon", "car", "door"):
+        ids = torch.tensor([i for i in scenes.KINDS if scenes.KINDS[i] == kind])
+        where = masks.ambiguous & torch.isin(masks.objects, ids)
+        scores[f"hue_entropy/{kind}"] = hue_entropy(ab, masks.objects, where)
+    return scores
+
+
 @experiment(
     settings={"seeds": [0, 1, 2], "size": 64, "n_train": 1500, "n_test": 200, "epochs": 5, "base_channels": 16},
     tiny={"seeds": [0], "size": 32, "n_train": 300, "n_test": 60, "epochs": 5, "base_channels": 8},
@@ -136,6 +154,81 @@ def skips(seeds: list[int], size: int, n_train: int, n_test: int, epochs: int, b
             net = UNet(base_channels=base_channels, skips=with_skips)
             fit_reconstruction(net, loaders, epochs=epochs)
             table[f"seed {seed}"][name] = evaluate(net, loaders.test)
+            pictures.setdefault(name, predict_first(net, loaders.test))
+    return {"table": table, "pictures": pictures}
+
+
+@experiment(
+    settings={"seeds": [0, 1, 2], "size": 64, "n_train": 1500, "n_test": 200, "epochs": 5, "gan_epochs": 5},
+    tiny={"seeds": [0], "size": 32, "n_train": 400, "n_test": 60, "epochs": 3, "gan_epochs": 4},
+    holds=lambda table: all(
+        rows["Pix2Pix"]["chroma_ratio/ambiguous"] > 1.1 * rows["L1"]["chroma_ratio/ambiguous"]
+        for rows in table.values()
+    ),
+)
+def gan(seeds: list[int], size: int, n_train: int, n_test: int, epochs: int, gan_epochs: int) -> dict:
+    """Chapter 04: an L1 network, and the same network after the game, on painted scenes."""
+    table, pictures = {}, {}
+    for seed in seeds:
+        loaders = make_loaders("scenes", size, n_train=n_train, n_test=n_test, seed=seed, device=pick_device())
+        seed_everything(seed)
+        net = UNet()
+        fit_reconstruction(net, loaders, epochs=epochs)
+        rows = table[f"seed {seed}"] = {"truth": entropy_by_kind(None, loaders.test)}
+        rows["L1"] = evaluate(net, loaders.test) | entropy_by_kind(net, loaders.test)
+        pictures.setdefault("L1", predict_first(net, loaders.test))
+        fit_gan(net, PatchDiscriminator(), loaders, epochs=gan_epochs)
+        rows["Pix2Pix"] = evaluate(net, loaders.test) | entropy_by_kind(net, loaders.test)
+        pictures.setdefault("Pix2Pix", predict_first(net, loaders.test))
+    return {"table": table, "pictures": pictures}
+
+
+@experiment(
+    settings={"seed": 0, "size": 64, "n_train": 1500, "n_test": 200, "epochs": 5, "gan_epochs": 5},
+    tiny={"seed": 0, "size": 32, "n_train": 300, "n_test": 60, "epochs": 2, "gan_epochs": 1},
+    holds=lambda table: table["unheld"]["ab_mae/determined"] > table["L1"]["ab_mae/determined"],
+)
+def unheld(seed: int, size: int, n_train: int, n_test: int, epochs: int, gan_epochs: int) -> dict:
+    """Chapter 04: the game without the L1 term and without the condition, against a fast judge."""
+    loaders = make_loaders("scenes", size, n_train=n_train, n_test=n_test, seed=seed, device=pick_device())
+    seed_everything(seed)
+    net = UNet()
+    fit_reconstruction(net, loaders, epochs=epochs)
+    table = {"L1": evaluate(net, loaders.test) | entropy_by_kind(net, loaders.test)}
+    judge = PatchDiscriminator(conditional=False)
+    fit_gan(net, judge, loaders, epochs=gan_epochs, lambda_l1=0.0, lr_d=4e-3)
+    table["unheld"] = evaluate(net, loaders.test) | entropy_by_kind(net, loaders.test)
+    return {"table": table, "pictures": {"unheld": predict_first(net, loaders.test)}}
+
+
+@experiment(
+    settings={
+        "seeds": [0, 1, 2], "size": 64, "crop": 32, "n_tagged": 2500, "tag_epochs": 5, "n_train": 100, "n_test": 60,
+        "lr": 1e-3,
+    },
+    tiny={"seeds": [0], "size": 32, "n_tagged": 160, "tag_epochs": 1, "n_test": 20},
+    holds=lambda table: all(
+        row["after 40 steps"] < 0.9 * row["after 20 steps"] for rows in table.values() for row in rows.values()
+    ),
+)  # fmt: skip
+def pretraining(
+    seeds: list[int], size: int, crop: int, n_tagged: int, tag_epochs: int, n_train: int, n_test: int, lr: float
+) -> dict:
+    """Chapter 05: the same ResNet U-Net from a random encoder and from one that learned to tag grey scenes."""
+    table, pictures = {}, {}
+    for seed in seeds:
+        loaders = make_loaders(
+            "scenes", size, batch_size=5, n_train=n_train, n_test=n_test, seed=seed, device=pick_device()
+        )
+        for name in ("pretrained", "random"):
+            seed_everything(seed)
+            net = resnet_unet("resnet18", None)
+            if name == "pretrained":
+                fit_tagger(net.encoder, paint_scenes(n_tagged, size, seed=seed + 100), crop, epochs=tag_epochs)
+            seed_everything(seed)
+            history = fit_reconstruction(net, loaders, epochs=2, lr=lr)
+            after = history["valid_ab_mae/determined"]
+            table.setdefault(f"seed {seed}", {})[name] = {"after 20 steps": after[0], "after 40 steps": after[1]}
             pictures.setdefault(name, predict_first(net, loaders.test))
     return {"table": table, "pictures": pictures}
 

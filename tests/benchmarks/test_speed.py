@@ -1,12 +1,17 @@
 """How fast are we beside a peer, in the same run? `make bench` prints the ratios; nothing here fails for being slow."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from skimage.color import rgb2lab
 
 import colorlib
+from colorlib.colorizer import upsample_ab
 from colorlib.data import make_loaders
 from colorlib.losses import RECONSTRUCTION
 from colorlib.training import reconstruction_step
@@ -51,3 +56,36 @@ def test_channels_last_beside_the_default():
         optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
         times[name] = seconds(lambda net=net, o=optimizer: reconstruction_step(net, o, L, ab, RECONSTRUCTION["l1"]))
     print(f"\na U-Net step, channels_last against the default layout: {times['default'] / times['channels_last']:.2f}×")
+
+
+def test_colouring_12_megapixels_beside_reading_and_saving_them(tmp_path):
+    """Whole processes: start, import, load, read, work, save. The peer does all but the colouring."""
+    rgb = Image.effect_noise((1000, 750), 40).resize((4000, 3000), Image.Resampling.BICUBIC).convert("RGB")
+    rgb.save(tmp_path / "photo.jpg", quality=92)
+    colorlib.save_generator(colorlib.UNet(32, 4), tmp_path / "w.safetensors", {"render_size": 256}, half=True)
+    report = "; import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    command = ["colorize", "photo.jpg", "--out", "out", "--weights", "w.safetensors", "--device", "cpu", "--overwrite"]
+    ours = f"from colorlib.__main__ import main; assert main({command}) == 0{report}"
+    peer = f"import torch, colorlib; colorlib.save_image(colorlib.read_image('photo.jpg'), 'peer.jpg', True){report}"
+    times, peaks = {}, {}
+    for name, code in {"ours": ours, "peer": peer}.items():
+
+        def process(name=name, code=code):
+            done = subprocess.run(
+                [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+            )
+            peaks[name] = int(done.stdout.split()[-1]) / (1e6 if sys.platform != "darwin" else 1e9)  # GB
+
+        times[name] = seconds(process, repeats=3)
+    print(
+        f"\n12 MP, whole process: {times['ours']:.1f} s and {peaks['ours']:.2f} GB at its peak; without the colouring "
+        f"{times['peer']:.1f} s and {peaks['peer']:.2f} GB: {times['ours'] / times['peer']:.1f}×"
+    )
+
+
+def test_guided_upsampling_beside_bilinear():
+    L = torch.rand(1, 1, 1024, 1024) * 2 - 1
+    L_small, ab = F.avg_pool2d(L, 8), torch.rand(1, 2, 128, 128) - 0.5
+    peer = seconds(lambda: F.interpolate(ab, size=(1024, 1024), mode="bilinear"))
+    ours = seconds(lambda: upsample_ab(ab, L_small, L))
+    print(f"\nupsample_ab, 128 px to 1024 px: {1000 * ours:.0f} ms, bilinear {1000 * peer:.0f} ms: {ours / peer:.0f}×")

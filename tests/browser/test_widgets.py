@@ -2,6 +2,12 @@
 
 import pytest
 
+JUDGE = """
+import torch
+from colorlib import PatchDiscriminator, make_loaders
+L, ab = make_loaders("scenes", size=32, n_train=1, n_test=2).test.first(2)
+"""
+
 AGING = """
 import torch
 from colorlib import Colorizer, UNet, paint_scenes
@@ -13,8 +19,19 @@ aging_explorer(colorizer, paint_scenes(1, 128, 0).rgb[0].permute(1, 2, 0).numpy(
 """
 PANELS = {
     "lab": ("from colorlib.lessons.widgets.lab_color import lab_explorer\nlab_explorer()", "L"),
+    "features": (
+        "import torch\nfrom colorlib import resnet_unet\n"
+        "from colorlib.lessons.widgets.resnet_encoder import feature_explorer\n"
+        "feature_explorer({'random': resnet_unet('resnet18', None)}, torch.rand(6, 1, 64, 64))",
+        "stage",
+    ),
     "aging": (AGING, "grain"),
     "guess": ("from colorlib.lessons.widgets.unet_autoencoder import guess_explorer\nguess_explorer()", "p_first"),
+    "patch": (
+        JUDGE + "from colorlib.lessons.widgets.pix2pix import patch_explorer\n"
+        "patch_explorer(PatchDiscriminator(4, n_down=1), L, ab)",
+        "turn",
+    ),
 }
 
 

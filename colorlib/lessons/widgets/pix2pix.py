@@ -1,0 +1,64 @@
+"""Chapter 04: which patches does the judge believe?"""
+
+import math
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from torch import nn
+
+from colorlib.color import join_lab, lab_to_rgb
+from colorlib.lessons.widgets import FigurePanel
+
+
+def forge(ab: torch.Tensor, saturation: float, turn: float) -> torch.Tensor:
+    """Multiply the chroma of ab (..., 2, H, W) by `saturation` and turn its hues by `turn` degrees."""
+    c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    a, b = ab.unbind(dim=-3)
+    return saturation * torch.stack([c * a - s * b, s * a + c * b], dim=-3)
+
+
+@torch.no_grad()
+def patch_map(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor, saturation: float, turn: float) -> Figure:
+    """Draw a forged picture and, beside it, how probable the judge finds each of its patches.
+
+    Args:
+        discriminator: (L, ab) -> logits; used in eval mode.
+        L: (1, H, W), one picture, network-scaled; ab (2, H, W), its true colours.
+        saturation: 0 for grey, 1 for the true chroma.
+        turn: degrees by which every hue is turned.
+    """
+    was_training = discriminator.training
+    forged = forge(ab, saturation, turn)
+    logits = discriminator.eval()(L[None], forged[None])
+    discriminator.train(was_training)
+    p_real = F.interpolate(logits.sigmoid(), size=L.shape[-2:], mode="bilinear")[0, 0].cpu().numpy()
+    rgb = lab_to_rgb(join_lab(L, forged)).permute(1, 2, 0).cpu().numpy()
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.6, 3.1), layout="constrained")
+    plt.close(figure)
+    left.imshow(rgb, interpolation="nearest")
+    left.set_title(f"saturation {saturation:g}, turned {turn:g}°")
+    right.imshow(rgb.mean(axis=-1), cmap="Greys_r", vmin=0, vmax=1, interpolation="nearest")
+    image = right.imshow(p_real, cmap="RdBu", vmin=0, vmax=1, alpha=0.75, interpolation="nearest")
+    right.set_title(f"the judge: mean {p_real.mean():.2f}")
+    figure.colorbar(image, ax=right, label="probability of “real”", shrink=0.85)
+    for axis in (left, right):
+        axis.set(xticks=[], yticks=[])
+    return figure
+
+
+def patch_explorer(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor) -> FigurePanel:
+    """Return controls for the picture, its saturation and its hues, over `patch_map`; L and ab are a batch."""
+
+    def draw(picture: int, saturation: float, turn: float) -> Figure:
+        return patch_map(discriminator, L[picture], ab[picture], saturation, turn)
+
+    return FigurePanel(
+        draw,
+        picture=widgets.IntSlider(0, 0, len(L) - 1, description="picture"),
+        saturation=widgets.FloatSlider(1.0, min=0.0, max=2.0, step=0.1, description="saturation"),
+        turn=widgets.IntSlider(0, -180, 180, step=15, description="turn (°)"),
+    )

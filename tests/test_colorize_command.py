@@ -1,0 +1,305 @@
+"""`colorlib colorize`: every input done or named on one line, nothing overwritten unasked, nothing half-written."""
+
+import builtins
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import colorlib
+from colorlib import __main__ as cli
+from colorlib import images
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    colorlib.save_generator(colorlib.UNet(4, 2), path, {"render_size": 32})
+    return str(path)
+
+
+@pytest.fixture
+def run(weights, tmp_path, monkeypatch, capsys):
+    """Return a function that runs the command in an empty folder: arguments -> status, lines of stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        status = cli.main(["colorize", *map(str, arguments), "--weights", weights, "--device", "cpu"])
+        return status, capsys.readouterr().err.splitlines()
+
+    return run
+
+
+def picture(path, size=(40, 24), **options):
+    """Save a picture that its size and name make different from others; return its path."""
+    y, x = np.mgrid[0 : size[1], 0 : size[0]]
+    rgb = np.stack([x * 6, y * 10, np.full_like(x, sum(str(path).encode()) % 256)], axis=-1).astype(np.uint8)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rgb).save(path, **options)
+    return Path(path)
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.is_dir())
+
+
+def light(path):
+    return colorlib.rgb_to_lab(torch.from_numpy(colorlib.read_image(path)).permute(2, 0, 1))[0]
+
+
+# --- What is done ---
+
+
+def test_folders_keep_their_structure_and_files_their_format(run, tmp_path):
+    for name in ("a.jpg", "deep/er/b.png", "deep/c.WEBP", "deep/.hidden.png"):
+        picture(f"album/{name}")
+    Path("album/notes.txt").write_text("no photo")
+    picture("single.tif")
+    picture("no_suffix", format="PNG")
+    status, errors = run("album", "single.tif", "no_suffix", "--out", "out")
+    assert (status, errors) == (0, [])
+    assert files("out") == ["a.jpg", "deep/c.WEBP", "deep/er/b.png", "no_suffix.png", "single.tif"]
+    for name in ("a.jpg", "deep/er/b.png", "deep/c.WEBP"):
+        with Image.open(f"out/{name}") as result:
+            assert result.size == (40, 24) and result.info["icc_profile"] == images.srgb_profile()
+        assert (light(f"album/{name}") - light(f"out/{name}")).abs().mean() < 1.5
+
+
+def test_names_that_meet_get_numbers(run):
+    for name in ("a/x.jpg", "b/x.jpg", "c/X.JPG", "d/x-2.jpg", "e/x.gif", "f/x.png"):
+        picture(name)
+    status, errors = run(*"abcdef", "a/x.jpg", "./b/../a/x.jpg", "--out", "out")
+    assert (status, errors) == (0, [])
+    assert files("out") == ["X-3.JPG", "x-2-2.jpg", "x-2.jpg", "x-2.png", "x.jpg", "x.png"]
+    assert (light("out/x.png") - light("f/x.png")).abs().mean() < 1.5, "the PNG keeps its name, the GIF gets the number"
+
+
+def test_results_are_replaced_only_when_told(run):
+    picture("a.png"), picture("b.png")
+    Path("out").mkdir()
+    Path("out/a.png").write_text("mine")
+    status, errors = run("a.png", "b.png", "--out", "out")
+    assert (status, errors) == (
+        1,
+        [f"colorlib: a.png: {Path('out/a.png')} exists already; add --overwrite to replace it."],
+    )
+    assert Path("out/a.png").read_text() == "mine" and files("out") == ["a.png", "b.png"]
+    assert run("a.png", "b.png", "--out", "out", "--overwrite") == (0, [])
+    assert colorlib.read_image("out/a.png").shape == (24, 40, 3)
+
+
+@pytest.mark.parametrize("how", ["folder", "symbolic link", "hard link", "another input's name"])
+def test_an_input_is_never_replaced(run, how):
+    source = picture("in/a.png")
+    before = source.read_bytes()
+    inputs, out = ["in"], "out"
+    if how == "folder":
+        out = "in"
+    elif how == "another input's name":
+        inputs, out = [picture("other/a.png"), source], "in"
+    else:
+        Path("out").mkdir()
+        Path("out/a.png").symlink_to(source.absolute()) if how == "symbolic link" else os.link(source, "out/a.png")
+    status, errors = run(*inputs, "--out", out, "--overwrite")
+    assert status == 1 and all("would replace the input" in line for line in errors)
+    assert source.read_bytes() == before and "in/a.png" in files(".")
+
+
+def test_results_inside_the_folder_are_not_coloured_again(run):
+    picture("album/a.png")
+    assert run("album", "--out", "album/colored") == (0, [])
+    status, errors = run("album", "--out", "album/colored", "--overwrite")
+    assert (status, errors) == (0, [])
+    assert files("album") == ["a.png", "colored/a.png"]
+    assert run("album/colored", "--out", "again") == (0, []), "they are photos when they are asked for"
+
+
+def test_options_reach_the_result(run):
+    picture("a.png")
+    for name, options in {
+        "grey": ["--saturation", "0"],
+        "bold": ["--saturation", "3"],
+        "large": ["--render-size", "200"],
+    }.items():
+        assert run("a.png", "--out", name, *options) == (0, [])
+    grey, bold, large = (colorlib.read_image(f"{name}/a.png").astype(int) for name in ("grey", "bold", "large"))
+    assert np.ptp(grey, axis=2).max() <= 1 < np.ptp(bold, axis=2).max()
+    assert (large != bold).any()
+
+
+# --- What fails ---
+
+
+def png_header(width, height):
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+def test_a_folder_of_everything(run):
+    """Good pictures are done, bad ones named, each on one line, and a folder x.jpg is a folder."""
+    Path("in").mkdir()
+    whole = {}
+    for suffix, image_format in (("jpg", "JPEG"), ("png", "PNG")):
+        file = io.BytesIO()
+        Image.effect_noise((64, 64), 60).convert("RGB").save(file, image_format)
+        whole[suffix] = file.getvalue()
+    flipped = bytearray(whole["png"])
+    flipped[29] ^= 1  # in the checksum of the header
+    bad = {
+        "empty.jpg": b"",
+        "page.png": b"<!DOCTYPE html><html><body>404</body></html>",
+        "cut.jpg": whole["jpg"][: len(whole["jpg"]) // 2],
+        "cut.png": whole["png"][: len(whole["png"]) // 2],
+        "flipped.png": bytes(flipped),
+        "huge.png": png_header(60_000, 60_000),
+    }
+    for name, data in bad.items():
+        Path("in", name).write_bytes(data)
+    os.mkfifo("in/pipe.jpg")
+    Path("in/loop.jpg").symlink_to("loop.jpg")
+    Path("in/gone.jpg").symlink_to("nowhere.jpg")
+    Path("in/round").symlink_to(".", target_is_directory=True)
+    bad |= dict.fromkeys(["pipe.jpg", "loop.jpg", "gone.jpg"])
+
+    rgb = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8)).resize((91, 77))
+    alpha = Image.linear_gradient("L").resize((91, 77))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    good = {
+        "cmyk.jpg": rgb.convert("CMYK"), "palette.png": rgb.convert("P"), "la.png": Image.merge("LA", [alpha, alpha]),
+        "rgba.webp": Image.merge("RGBA", [*rgb.split(), alpha]), "one_bit.png": rgb.convert("1"),
+        "grey16.png": Image.fromarray(np.arange(91 * 77, dtype=np.uint16).reshape(77, 91) * 9),
+        "moving.gif": rgb.convert("P"), "tiny.png": rgb.resize((3, 2)), "strip.png": rgb.resize((400, 1)),
+        "turned.jpg": rgb,
+    }  # fmt: skip
+    for name, image in good.items():
+        image.save(f"in/{name}", **({"exif": exif} if name == "turned.jpg" else {}))
+    picture("in/x.jpg/inside.png")
+
+    status, errors = run("in", "in/x.jpg", "in/loop.jpg", "in/pipe.jpg", "missing.jpg", "nul\0.png", "--out", "out")
+    assert status == 1
+    named = {name for name in [*bad, "missing.jpg", "nul"] if sum(name in line for line in errors) == 1}
+    assert named == {*bad, "missing.jpg", "nul"} and len(errors) == len(named)
+    assert all(line.startswith("colorlib: ") and "Traceback" not in line for line in errors)
+    assert files("out") == sorted(["moving.png", "x.jpg/inside.png", *(set(good) - {"moving.gif"})])
+    for name in good:
+        result = f"out/{name}".replace(".gif", ".png")
+        assert light(result).shape == light(f"in/{name}").shape
+        assert (light(result) - light(f"in/{name}")).abs().mean() < 1.5, name
+    assert light("out/turned.jpg").shape == (91, 77)
+
+
+def test_no_permission(run, monkeypatch):
+    """As root one may read all, so the refusals come from stand-ins for open and scandir."""
+    picture("in/a.png"), picture("in/secret.png"), picture("in/locked/b.png")
+    plain_open, plain_scandir = builtins.open, os.scandir
+
+    def refuse(plain, word):
+        def call(path, *rest, **options):
+            if isinstance(path, str | os.PathLike) and word in os.fspath(path):
+                raise PermissionError(13, "Permission denied", os.fspath(path))
+            return plain(path, *rest, **options)
+
+        return call
+
+    monkeypatch.setattr(builtins, "open", refuse(plain_open, "secret"))
+    monkeypatch.setattr(os, "scandir", refuse(plain_scandir, "locked"))
+    status, errors = run("in", "--out", "out")
+    assert status == 1 and len(errors) == 2
+    assert any("secret.png" in line and "no permission" in line for line in errors)
+    assert any("locked" in line and "Permission denied" in line for line in errors)
+    assert files("out") == ["a.png"]
+
+
+def test_a_folder_without_photos(run):
+    Path("empty").mkdir()
+    assert run("empty", "--out", "out") == (1, ["colorlib: empty: there are no photos in this folder."])
+
+
+def test_places_that_cannot_be_written(run):
+    picture("in/a.png"), picture("in/sub/b.png"), picture("in/c.png")
+    Path("out/a.png").mkdir(parents=True)
+    Path("out/sub").write_text("a file")
+    status, errors = run("in", "--out", "out", "--overwrite")
+    assert status == 1 and len(errors) == 2 and files("out") == ["c.png", "sub"]
+
+
+def test_ctrl_c_leaves_no_half_written_file(run, monkeypatch):
+    picture("in/a.png"), picture("in/b.png"), picture("in/c.png")
+    plain = Image.Image.save
+
+    def interrupted(image, file, *rest, **options):
+        if os.listdir("out") and any(name == "a.png" for name in os.listdir("out")):
+            file.write(b"half of it")
+            raise KeyboardInterrupt
+        plain(image, file, *rest, **options)
+
+    monkeypatch.setattr(Image.Image, "save", interrupted)
+    status, _ = run("in", "--out", "out")
+    assert status == 130 and files("out") == ["a.png"]
+
+
+def test_a_full_disk_is_one_line(run, monkeypatch):
+    picture("a.png")
+    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    assert run("a.png", "--out", "out") == (1, ["colorlib: a.png: [Errno 28] No space left on device"])
+    assert files("out") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a.png"], "--out"),
+        (["--out", "out"], "FILE_OR_FOLDER"),
+        (["a.png", "--out", "out", "--render-size", "5"], "render_size must be a whole number"),
+        (["a.png", "--out", "out", "--render-size", "big"], "got 'big'"),
+        (["a.png", "--out", "out", "--saturation", "nan"], "saturation must be a number"),
+        (["a.png", "--out", "a.png"], "a.png is a file, not a folder"),
+        (["", "--out", "out"], "the name is empty"),
+    ],
+)
+def test_wrong_usage(run, capsys, arguments, words):
+    picture("a.png")
+    with pytest.raises(SystemExit) as exit_status:
+        cli.main(["colorize", *arguments])
+    assert exit_status.value.code == 2 and words in capsys.readouterr().err
+    assert files(".") == ["a.png"]
+
+
+def test_without_weights(run, tmp_path, monkeypatch, capsys):
+    picture("a.png")
+    monkeypatch.setattr("colorlib.zoo._bundled_folder", lambda: tmp_path / "nothing")
+    assert cli.main(["colorize", "a.png", "--out", "out"]) == 1
+    assert "colorlib train" in capsys.readouterr().err and not Path("out").exists()
+
+
+# --- What it costs ---
+
+
+def test_help_teaches_and_needs_no_torch():
+    code = "import sys; from colorlib.__main__ import main; sys.argv[1:] = ['colorize', '--help']; import atexit\n"
+    code += "atexit.register(lambda: print('torch' in sys.modules)); main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.endswith("False\n")
+    for words in ("examples:", "colorlib colorize album", "--overwrite replaces results, never an input", "130"):
+        assert words in done.stdout
+
+
+def test_colouring_loads_nothing_that_only_training_needs(weights, tmp_path):
+    picture(tmp_path / "a.png")
+    code = "import sys; from colorlib.__main__ import main; print(main(sys.argv[1:])); print(*sys.modules)"
+    command = ["colorize", tmp_path / "a.png", "--out", tmp_path / "out", "--weights", weights]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert done.stdout.splitlines()[-2] == "0" and "colorlib.colorizer" in loaded
+    heavy = {"fastai", "torchvision", "matplotlib", "sklearn", "skimage", "scipy", "pandas"}
+    assert loaded & (heavy | {"colorlib.training", "colorlib.data", "colorlib.metrics"}) == set()

@@ -1,0 +1,47 @@
+"""Bring trained weights into the package: `python tools/bundle_weights.py NAME --stages L1 GAN --share S ...`
+
+The shipped weights lie between those of the L1 stage and those after the game: (1 - S) of one plus S of the other, as
+Wang et al. 2018 (ESRGAN) do it. S trades ab error for colourfulness; choose it on the `valid` photos with
+`tools/measure_photos.py`. Two-dimensional weights are rounded to half precision.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import colorlib
+from colorlib.zoo import load_generator, save_generator
+
+PRETRAINED = Path(colorlib.__file__).parent / "pretrained"
+
+
+def mix(first: Path, second: Path, share: float):
+    """Return the generator of `second` with (1 - share) of the weights of `first` and `share` of its own."""
+    start, generator = load_generator(first), load_generator(second)
+    if start.recipe != generator.recipe:
+        raise SystemExit(f"{first} and {second} are different networks: {start.recipe}, {generator.recipe}.")
+    ours, theirs = generator.state_dict(), start.state_dict()
+    for name, weight in ours.items():
+        if weight.is_floating_point():
+            weight.lerp_(theirs[name], 1 - share)
+    return generator
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="of the bundled weights, or a path ending in .safetensors to try them out")
+    parser.add_argument("--stages", nargs=2, type=Path, required=True, metavar=("L1", "GAN"))
+    parser.add_argument("--share", type=float, required=True, help="of the weights after the game, 0 to 1")
+    parser.add_argument("--render-size", type=int, required=True)
+    parser.add_argument("--notes", type=Path, help="JSON: data, commands, seconds, seed, held-out numbers")
+    options = parser.parse_args()
+
+    notes = json.loads(options.notes.read_text()) if options.notes else {}
+    notes |= {"render_size": options.render_size, "share_of_the_game": options.share}
+    path = Path(options.name) if options.name.endswith(".safetensors") else PRETRAINED / f"{options.name}.safetensors"
+    save_generator(mix(*options.stages, options.share), path, notes, half=True)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

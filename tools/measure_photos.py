@@ -1,0 +1,90 @@
+"""Score weights on the held-out photos of a folder, at 256 px, through the same `Colorizer` that visitors use.
+
+`python tools/measure_photos.py FOLDER --weights FILE... [--under photos] [--render-sizes 64 96] [--part test]`
+
+The split is that of `colorlib train --source FOLDER`: `valid` to choose by, `test` to report. Ratios: the ab MAE to
+that of grey (ab = 0), the mean colourfulness to the truth's.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from colorlib import Colorizer, rgb_to_lab, show
+from colorlib.data import held_out_files
+from colorlib.files import atomic_write
+from colorlib.images import read_image, resize_image
+from colorlib.metrics import colorfulness
+
+SIDE = 256  # shorter side at which photos are judged, pixels
+
+
+def as_tensor(rgb: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None]
+
+
+def measure(colorizer: Colorizer, inputs: list, photos: list[np.ndarray], render_size: int, saturation: float) -> dict:
+    """Return the two ratios, and the results as "pictures"."""
+    error = grey = color = color_true = 0.0
+    results = []
+    for given, rgb in zip(inputs, photos, strict=True):
+        result = np.asarray(colorizer.colorize(given, render_size=render_size, saturation=saturation))
+        ab_true, ab = (rgb_to_lab(as_tensor(picture))[:, 1:] for picture in (rgb, result))
+        error += (ab - ab_true).abs().mean().item()
+        grey += ab_true.abs().mean().item()
+        color += colorfulness(as_tensor(result) / 255).item()
+        color_true += colorfulness(as_tensor(rgb) / 255).item()
+        results.append(result)
+    return {"ab MAE / grey": error / grey, "colourfulness / truth": color / color_true, "pictures": results}
+
+
+def stored_grey(rgb: np.ndarray) -> np.ndarray:
+    """Return what is left when a photo is stored grey: (H, W) uint8 luma (ITU-R BT.601)."""
+    return np.round(rgb @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--weights", nargs="+", required=True)
+    parser.add_argument("--render-sizes", nargs="+", type=int, default=[64])
+    parser.add_argument("--part", choices=["valid", "test"], default="valid")
+    parser.add_argument("--under", default="", help="only the photos below this folder inside FOLDER")
+    parser.add_argument("--limit", type=int, help="at most this many photos")
+    parser.add_argument("--saturation", type=float, default=1.0)
+    parser.add_argument("--stored-grey", action="store_true", help="give the network luma in place of the photo's L*")
+    parser.add_argument("--figure", type=Path, help="draw grey, every result and truth of the first 16 photos here")
+    options = parser.parse_args()
+
+    files = held_out_files(options.folder, options.part)
+    files = [path for path in files if not options.under or options.under in path.relative_to(options.folder).parts]
+    photos = [resize_image(read_image(path), SIDE) for path in tqdm(files[: options.limit], leave=False)]
+    print(f"{len(photos)} photos, {options.part}, shorter side {SIDE} px")
+    greys = [stored_grey(rgb) for rgb in photos]
+    inputs = greys if options.stored_grey else photos
+    rows = {"grey": [grey[..., None].repeat(3, axis=2) for grey in greys]}
+    for weights in options.weights:
+        colorizer = Colorizer.from_pretrained(weights)
+        for render_size in options.render_sizes:
+            scores = measure(colorizer, inputs, photos, render_size, options.saturation)
+            rows[f"{Path(weights).stem} at {render_size} px"] = scores.pop("pictures")
+            print(f"{weights} at {render_size} px:", ", ".join(f"{key} {value:.3f}" for key, value in scores.items()))
+    if options.figure:
+        rows["truth"] = photos
+        figure = show.pictures({name: [square(rgb) for rgb in row[:16]] for name, row in rows.items()})
+        with atomic_write(options.figure) as file:
+            figure.savefig(file, format=options.figure.suffix[1:])
+
+
+def square(rgb: np.ndarray) -> np.ndarray:
+    """Keep the central square of (H, W, 3)."""
+    side = min(rgb.shape[:2])
+    top, left = ((length - side) // 2 for length in rgb.shape[:2])
+    return rgb[top : top + side, left : left + side]
+
+
+if __name__ == "__main__":
+    main()
