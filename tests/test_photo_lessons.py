@@ -298,6 +298,9 @@ def test_the_download_button_makes_its_file_only_when_it_is_pressed(monkeypatch)
     button.make = lambda: None
     button.answer(button, {}, [])
     assert len(sent) == 1
+    button.make = lambda: ("album.zip", b"PK")
+    button.answer(button, {}, [])
+    assert sent[1][0] == {"name": "album.zip", "type": "application/zip"}
 
 
 def test_mistakes_marks_what_is_off(photo):

@@ -96,6 +96,6 @@ if __name__ == "__main__":
     save(scenes("skips", {"without skips": "no skips", "U-Net": "U-Net"}), "03_hero.png")
     save(scenes("gan", {"L1": "L1", "Pix2Pix": "Pix2Pix"}), "04_hero.png")
     save(scenes("pretraining", {"random": "random", "pretrained": "pretrained"}), "05_hero.png")
-    save(photos(["l:china", "l:flower", "s:coffee"], to_luma, "grey"), "00_hero.png")
+    save(photos(["s:chelsea", "l:china", "s:coffee"], to_luma, "grey"), "00_hero.png")
     save(photos(["l:china", "s:chelsea", "s:rocket"], old_print, "old print"), "07_hero.png")
     save(series_map(), "00_map.png")  # last: it is cut from the others

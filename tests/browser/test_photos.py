@@ -48,13 +48,14 @@ class Panel:
         chooser.value.set_files(path)
         self.root.locator(".t-status", has_text=answer).wait_for()
 
-    def move(self, selector, key="ArrowRight", times=2):
-        """Move a slider, and wait until the picture has followed."""
+    def move(self, selector):
+        """Move a slider by one step, and wait until the picture has followed.
+
+        One step: a second one would wait in the page until the first is drawn, and answer after the next upload.
+        """
         before = self.after.get_attribute("src")
         handle = self.root.locator(f"{selector} .noUi-handle").first
-        handle.focus()
-        for _ in range(times):
-            handle.press(key)
+        handle.press("ArrowRight")
         self.page.wait_for_function(
             "([image, before]) => image.isConnected ? image.src !== before : true",
             arg=[self.after.element_handle(), before],

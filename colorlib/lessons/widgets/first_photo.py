@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import mimetypes
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 
@@ -164,7 +165,8 @@ class DownloadButton(anywidget.AnyWidget):
         self.busy = True
         try:
             if made := self.make():
-                self.send({"name": made[0], "type": "image/jpeg"}, buffers=[made[1]])
+                kind = mimetypes.guess_type(made[0])[0] or "application/octet-stream"
+                self.send({"name": made[0], "type": kind}, buffers=[made[1]])
         finally:
             self.busy = False
 
