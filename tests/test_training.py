@@ -83,11 +83,12 @@ def test_a_resumed_training_equals_an_uninterrupted_one(loaders, tmp_path, monke
 
 def test_an_interruption_without_a_checkpoint_keeps_what_was_learned(loaders, monkeypatch, capsys):
     net, before = small_net(), small_net().state_dict()
+    handler = signal.getsignal(signal.SIGINT)
     stop_after(2, monkeypatch)
     history = fit_reconstruction(net, loaders, epochs=3)
     assert history.interrupted and "Stopped in epoch 1 of 3" in capsys.readouterr().out
     assert any(not torch.equal(before[name], value) for name, value in net.state_dict().items())
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_checkpoints_are_written_along_the_way(loaders, tmp_path, monkeypatch):
