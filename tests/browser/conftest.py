@@ -212,15 +212,19 @@ class VoilaServer(Server):
         return False
 
 
-@pytest.fixture(scope="session")
-def lab_server(browser, tmp_path_factory):
-    """The session's JupyterLab. It asks for the browser first: without one it needn't start."""
-    server = Server(tmp_path_factory.mktemp("lab"))
+def running(server):
+    """Give a server once it answers; stop it afterwards, whatever happened."""
     try:
         server.wait_until_ready()
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def lab_server(browser, tmp_path_factory):
+    """The session's JupyterLab. It asks for the browser first: without one it needn't start."""
+    yield from running(Server(tmp_path_factory.mktemp("lab")))
 
 
 class Lab:
@@ -354,12 +358,7 @@ class App:
 @pytest.fixture(scope="session")
 def app_server(browser, tmp_path_factory):
     """The session's Voila."""
-    server = VoilaServer(tmp_path_factory.mktemp("voila"))
-    try:
-        server.wait_until_ready()
-        yield server
-    finally:
-        server.stop()
+    yield from running(VoilaServer(tmp_path_factory.mktemp("voila")))
 
 
 @pytest.fixture
