@@ -10,6 +10,7 @@ import colorlib
 from colorlib import Colorizer, show
 from colorlib.data import bundled_photo
 from colorlib.images import fit_square
+from colorlib.lessons.aging import to_luma
 
 FIGURE = Path(colorlib.__file__).parent / "pretrained" / "photos.jpg"
 NAMES = ["l:china", "l:flower", "s:coffee", "s:chelsea", "s:astronaut", "s:rocket", "s:motorcycle_left", "s:retina"]
@@ -21,11 +22,10 @@ def main() -> None:
     photos = [bundled_photo(name) for name in NAMES]
     temple, flower = photos[:2]  # both are large enough to be cut: their right-hand parts make it twelve
     photos = [fit_square(rgb, SIDE) for rgb in [*photos, temple[:, 320:], flower[:, 320:]]]
-    greys = [np.round(rgb @ np.array([0.299, 0.587, 0.114])).astype(np.uint8) for rgb in photos]
-    rows = {"grey": [np.repeat(grey[..., None], 3, axis=2) for grey in greys]}
+    rows = {"grey": [to_luma(rgb) for rgb in photos]}
     for name in ("photos-l1", "photos"):
         colorizer = Colorizer.from_pretrained(name, device="cpu")
-        rows[name] = [np.asarray(colorizer.colorize(grey)) for grey in greys]
+        rows[name] = [np.asarray(colorizer.colorize(grey)) for grey in rows["grey"]]
     rows["truth"] = photos
     halves = []
     for half in (slice(0, 6), slice(6, 12)):

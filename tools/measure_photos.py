@@ -17,6 +17,7 @@ from colorlib import Colorizer, rgb_to_lab, show
 from colorlib.data import held_out_files
 from colorlib.files import atomic_write
 from colorlib.images import read_image, resize_image
+from colorlib.lessons.aging import to_luma
 from colorlib.metrics import colorfulness
 
 SIDE = 256  # shorter side at which photos are judged, pixels
@@ -41,11 +42,6 @@ def measure(colorizer: Colorizer, inputs: list, photos: list[np.ndarray], render
     return {"ab MAE / grey": error / grey, "colourfulness / truth": color / color_true, "pictures": results}
 
 
-def stored_grey(rgb: np.ndarray) -> np.ndarray:
-    """Return what is left when a photo is stored grey: (H, W) uint8 luma (ITU-R BT.601)."""
-    return np.round(rgb @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -63,9 +59,9 @@ def main() -> None:
     files = [path for path in files if not options.under or options.under in path.relative_to(options.folder).parts]
     photos = [resize_image(read_image(path), SIDE) for path in tqdm(files[: options.limit], leave=False)]
     print(f"{len(photos)} photos, {options.part}, shorter side {SIDE} px")
-    greys = [stored_grey(rgb) for rgb in photos]
+    greys = [to_luma(rgb) for rgb in photos]
     inputs = greys if options.stored_grey else photos
-    rows = {"grey": [grey[..., None].repeat(3, axis=2) for grey in greys]}
+    rows = {"grey": greys}
     for weights in options.weights:
         colorizer = Colorizer.from_pretrained(weights)
         for render_size in options.render_sizes:

@@ -5,10 +5,11 @@ Each step takes and returns (H, W, 3) uint8 sRGB. `age` applies them in the orde
 
 import numpy as np
 
+from colorlib.data import LUMA
+
 # A print on yellowed paper: what is left of red, green and blue where the paper is bare (a mild brown-yellow).
 SEPIA = (1.0, 0.87, 0.68)
 PAPER, INK = 0.82, 0.30  # stored values to which white and black drift as a print fades
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def to_luma(rgb: np.ndarray) -> np.ndarray:
