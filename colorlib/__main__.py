@@ -30,7 +30,8 @@ def train(options: argparse.Namespace) -> int:
     if not options.resume and any(path.exists() for path in checkpoints):
         raise ValueError(f"{out} holds a training already: add --resume to go on with it, or choose another --out.")
     seed_everything(options.seed)
-    loaders = _loaders(options, store_size=options.store_size, vary_tone=options.vary_tone)
+    labels = options.label_weight > 0
+    loaders = _loaders(options, store_size=options.store_size, vary_tone=options.vary_tone, labels=labels)
     print(loaders)
     if options.init:
         generator = load_generator(options.init)
@@ -42,7 +43,13 @@ def train(options: argparse.Namespace) -> int:
     stages: dict[str, Callable[[], History]] = {}
     if options.epochs:
         stages["reconstruction"] = lambda: fit_reconstruction(
-            generator, loaders, epochs=options.epochs, lr=options.lr, checkpoint=checkpoints[0], resume=options.resume
+            generator,
+            loaders,
+            epochs=options.epochs,
+            lr=options.lr,
+            label_weight=options.label_weight,
+            checkpoint=checkpoints[0],
+            resume=options.resume,
         )
     if adversarial:
         stages["gan"] = lambda: fit_gan(
@@ -207,6 +214,12 @@ def _parser() -> argparse.ArgumentParser:
     train_parser.add_argument("--gan-epochs", type=int, default=5, help="of the GAN stage (default: %(default)s)")
     train_parser.add_argument(
         "--lr", type=float, default=2e-2, help="of the L1 stage, at its peak (default: %(default)s)"
+    )
+    train_parser.add_argument(
+        "--label-weight",
+        type=float,
+        default=0.0,
+        help="weight of naming each photo's class folder beside the L1 loss; for the U-Net (default: %(default)s)",
     )
     train_parser.add_argument("--gan-lr", type=float, default=8e-4, help="of both players (default: %(default)s)")
     train_parser.add_argument("--init", metavar="WEIGHTS", help="start from these weights, and their network")

@@ -75,6 +75,14 @@ def pick_device(name: str | None = None) -> str:
     return name
 
 
+def bf16_on_cpu() -> bool:
+    """Tell whether `COLORLIB_BF16=1` asks for training in bfloat16 on the CPU.
+
+    On CPUs that have it in hardware (AVX512-BF16 or AMX) that is nearly twice as fast, on others several times slower.
+    """
+    return os.environ.get("COLORLIB_BF16") == "1"
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's random numbers, so that the next training repeats itself."""
     random.seed(seed)

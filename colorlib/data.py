@@ -7,9 +7,10 @@ a batch at a time.
 import hashlib
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ BUNDLED_TRAIN = ("s:astronaut", "s:coffee", "s:rocket", "s:retina", "s:hubble_de
 BUNDLED_VALID = ("s:chelsea",)
 BUNDLED_TEST = ("l:china", "l:flower")
 LUMA = (0.299, 0.587, 0.114)  # what a stored grey photo keeps of red, green and blue (ITU-R BT.601)
+NO_LABEL = -100  # what torch's cross entropy leaves out
 BUNDLED_REPEATS = 64  # six photos make a short epoch: draw each this often, cropped anew
 
 
@@ -54,6 +56,7 @@ class Batches:
         repeats: how often an epoch draws each picture.
         masks: for scenes, in the order of `rgb`.
         vary_tone: give L as other cameras, films and scans would: see `vary_tone`. For shuffled sets.
+        labels: class of each picture, (N,) int64, `NO_LABEL` where it has none. A batch then is (L, ab, labels (B,)).
     """
 
     def __init__(
@@ -67,9 +70,11 @@ class Batches:
         repeats: int = 1,
         masks: Masks | None = None,
         vary_tone: bool = False,
+        labels: torch.Tensor | None = None,
         device: str = "cpu",
     ):
         self.rgb = rgb.to(device)
+        self.labels = None if labels is None else labels.to(device)
         self.size, self.batch_size, self.shuffled = size, batch_size, shuffled
         self.seed, self.repeats, self.masks, self.vary_tone = seed, repeats, masks, vary_tone
         self._visits = 0
@@ -78,7 +83,7 @@ class Batches:
         n = len(self.rgb) * self.repeats
         return max(1, n // self.batch_size) if self.shuffled else -(-n // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         """Give one epoch; each new visit to a shuffled set is the next epoch."""
         self._visits += 1
         return self.epoch(self._visits - 1)
@@ -87,19 +92,21 @@ class Batches:
         """Return the first `n` pictures of a fixed set, or all if there are fewer, as L (n, 1, …) and ab (n, 2, …)."""
         return split_lab(rgb_to_lab(self.rgb[:n]))
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[torch.Tensor, ...]]:
         """Give the batches of one epoch, from batch `start` on: L (B, 1, size, size), ab (B, 2, size, size)."""
         order = np.tile(np.arange(len(self.rgb)), self.repeats)
         if self.shuffled:
             order = np.random.default_rng([self.seed, number]).permutation(order)
         for index in range(start, len(self)):
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-            rgb = self.rgb[torch.from_numpy(chosen).to(self.rgb.device)]
+            chosen = torch.from_numpy(chosen).to(self.rgb.device)
+            rgb = self.rgb[chosen]
             rng = np.random.default_rng([self.seed, number, index])
             if self.shuffled:
                 rgb = _crop_and_flip(rgb, self.size, rng)
             L, ab = split_lab(rgb_to_lab(rgb))
-            yield (vary_tone(rgb, L, rng), ab) if self.vary_tone else (L, ab)
+            L = vary_tone(rgb, L, rng) if self.vary_tone else L
+            yield (L, ab) if self.labels is None else (L, ab, self.labels[chosen])
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,7 @@ class Loaders:
     test: Batches
     source: str
     skipped: list[str] = field(default_factory=list)  # one sentence a file that could not be read
+    classes: tuple[str, ...] = ()  # names of the labels that `train` gives, see `make_loaders(labels=True)`
 
     @property
     def masks(self) -> Masks | None:
@@ -133,6 +141,7 @@ def make_loaders(
     seed: int = 0,
     store_size: int | None = None,
     vary_tone: bool = False,
+    labels: bool = False,
     device: str = "cpu",
 ) -> Loaders:
     """Make train, valid and test batches from a source, split by picture, never by crop.
@@ -148,9 +157,12 @@ def make_loaders(
         store_size: side at which training photos are kept, pixels; crops are taken at scales between it and `size`.
             Default 2 × size. Held-out photos are seen whole.
         vary_tone: train on photos whose L varies as that of stored grey photos does; see `data.vary_tone`.
+        labels: let `train` yield (L, ab, labels): which class folder a photo lies in. Class folders are those that hold
+            photos and stand side by side; a photo elsewhere has `NO_LABEL`. For folders of photos.
         device: where the store lives and the batches come out.
     Raises:
-        ValueError: unknown source, a folder with fewer than three readable photos, or a number out of range.
+        ValueError: unknown source, a folder with fewer than three readable photos, a number out of range, or labels
+            asked of a source that has no class folders.
         DownloadError: the photos must be downloaded and can't be.
     """
     if batch_size < 1:
@@ -159,6 +171,8 @@ def make_loaders(
     if store_size < size:
         raise ValueError(f"store_size must be at least size ({size}), got {store_size}.")
     common = {"size": size, "batch_size": batch_size, "device": device}
+    if labels and source in ("scenes", "bundled"):
+        raise ValueError(f"The source {source!r} has no class folders, so it can't give labels.")
     if source == "scenes":
         return _scene_loaders(n_train or 1500, n_test or 200, seed, common)
     if source == "bundled":
@@ -171,7 +185,7 @@ def make_loaders(
     if not folder.is_dir():
         names = ", ".join(["scenes", "bundled", *DATASETS])
         raise ValueError(f"source is {str(source)!r}, which is neither a folder nor one of: {names}.")
-    return _folder_loaders(folder, n_train, n_test, store_size, seed, vary_tone, common)
+    return _folder_loaders(folder, n_train, n_test, store_size, seed, vary_tone, labels, common)
 
 
 def _scene_loaders(n_train: int, n_test: int, seed: int, common: dict) -> Loaders:
@@ -199,11 +213,12 @@ def _folder_loaders(
     store_size: int,
     seed: int,
     tone: bool,
+    labelled: bool,
     common: dict,
 ) -> Loaders:
     paths = _in_split_order(folder)
     n_test = n_test or _default_n_test(paths)
-    pictures, skipped = _read_squares(paths, store_size, 2 * n_test + n_train if n_train else None)
+    pictures, read, skipped = _read_squares(paths, store_size, 2 * n_test + n_train if n_train else None)
     if len(pictures) < 2 * n_test + 1:
         raise ValueError(
             f"{folder}: {len(pictures)} different photos could be read and {len(skipped)} could not; "
@@ -213,7 +228,28 @@ def _folder_loaders(
         warnings.warn(f"{len(skipped)} of {len(paths)} files were left out: {' '.join(skipped[:5])}", stacklevel=3)
     test, valid, train = pictures[:n_test], pictures[n_test : 2 * n_test], pictures[2 * n_test :]
     valid, test = ([fit_square(picture, common["size"]) for picture in part] for part in (valid, test))
-    return _photo_loaders(str(folder), train, valid, test, skipped, seed, 1, tone, common)
+    loaders = _photo_loaders(str(folder), train, valid, test, skipped, seed, 1, tone, common)
+    if not labelled:
+        return loaders
+    classes, labels = class_labels(read[2 * n_test :])
+    if not classes:
+        raise ValueError(f"{folder} has no class folders, folders of photos side by side, so it can't give labels.")
+    loaders.train.labels = labels.to(loaders.train.rgb.device)
+    return replace(loaders, classes=classes)
+
+
+def class_labels(paths: list[Path]) -> tuple[tuple[str, ...], torch.Tensor]:
+    """Tell classes by folders: those that hold photos and stand side by side.
+
+    Returns:
+        The names of the classes, sorted, and for each path the index of its own, (N,) int64, or `NO_LABEL`. Folders of
+        one name in two places are one class.
+    """
+    siblings = Counter(folder.parent for folder in {path.parent for path in paths})
+    names = [path.parent.name if siblings[path.parent.parent] > 1 else None for path in paths]
+    classes = tuple(sorted(set(names) - {None}))
+    index = {name: i for i, name in enumerate(classes)} | {None: NO_LABEL}
+    return classes, torch.tensor([index[name] for name in names])
 
 
 def held_out_files(folder: str | os.PathLike, part: str, n_test: int | None = None) -> list[Path]:
@@ -240,9 +276,13 @@ def _default_n_test(paths: list[Path]) -> int:
     return max(1, round(0.05 * len(paths)))
 
 
-def _read_squares(paths: list[Path], side: int, limit: int | None) -> tuple[list[np.ndarray], list[str]]:
-    """Read photos as side×side squares until `limit` are there; leave out what can't be read and what comes twice."""
-    pictures, skipped, seen = [], [], set()
+def _read_squares(paths: list[Path], side: int, limit: int | None) -> tuple[list[np.ndarray], list[Path], list[str]]:
+    """Read photos as side×side squares until `limit` are there; leave out what can't be read and what comes twice.
+
+    Returns:
+        The squares, the paths that they came from, and a sentence for each that could not be read.
+    """
+    pictures, sources, skipped, seen = [], [], [], set()
 
     def read(path: Path) -> np.ndarray | str:
         try:
@@ -252,16 +292,18 @@ def _read_squares(paths: list[Path], side: int, limit: int | None) -> tuple[list
 
     with ThreadPoolExecutor() as pool, tqdm(total=limit or len(paths), desc="reading photos", leave=False) as bar:
         for start in range(0, len(paths), 256):
-            for square in pool.map(read, paths[start : start + 256]):
+            some = paths[start : start + 256]
+            for path, square in zip(some, pool.map(read, some), strict=True):
                 if isinstance(square, str):
                     skipped.append(square)
                 elif (key := _hash(square.tobytes())) not in seen:
                     seen.add(key)
                     pictures.append(square)
+                    sources.append(path)
                     bar.update()
             if limit and len(pictures) >= limit:
-                return pictures[:limit], skipped
-    return pictures, skipped
+                break
+    return pictures[:limit], sources[:limit], skipped
 
 
 def _photo_loaders(

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
+from colorlib.data import NO_LABEL
+
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 AdversarialLoss = Callable[[torch.Tensor, bool], torch.Tensor]
 
@@ -52,6 +54,12 @@ ADVERSARIAL: dict[str, tuple[AdversarialLoss, AdversarialLoss]] = {
     "lsgan": (lsgan, lsgan),
     "hinge": (hinge, generator_hinge),
 }
+
+
+def label_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross entropy of logits (B, n) over those pictures that have a label (B,) >= 0; 0 if none has."""
+    total = F.cross_entropy(logits, labels, reduction="sum", ignore_index=NO_LABEL)
+    return total / (labels != NO_LABEL).sum().clamp(min=1)
 
 
 def pick(losses: dict, name: str):

@@ -15,10 +15,12 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from colorlib.config import bf16_on_cpu
 from colorlib.data import Batches, Loaders
 from colorlib.files import WeightsError, load_checkpoint, save_checkpoint
-from colorlib.losses import ADVERSARIAL, RECONSTRUCTION, AdversarialLoss, Loss, pick
+from colorlib.losses import ADVERSARIAL, RECONSTRUCTION, AdversarialLoss, Loss, label_cross_entropy, pick
 from colorlib.metrics import evaluate
+from colorlib.unet import LabelHead, UNet
 
 CHECKPOINT_SECONDS = 60  # a crash loses at most this much training
 N_PREVIEW = 8  # held-out pictures whose prediction is kept after every epoch
@@ -65,6 +67,30 @@ def reconstruction_step(
     return loss.detach()
 
 
+def joint_step(
+    generator: UNet,
+    label_head: LabelHead,
+    optimizer: torch.optim.Optimizer,
+    L: torch.Tensor,
+    ab: torch.Tensor,
+    labels: torch.Tensor,
+    loss_fn: Loss,
+    label_weight: float,
+) -> dict[str, torch.Tensor]:
+    """Move generator and label head one step towards the true ab and the true labels (B,); return both losses.
+
+    Source: Iizuka, Simo-Serra and Ishikawa 2016: who must name a picture learns features that colour needs, too.
+    """
+    with mixed_precision(L.device):
+        ab_pred, features = generator.with_features(L)
+        logits = label_head(features)
+    loss, label_loss = loss_fn(ab_pred.float(), ab), label_cross_entropy(logits.float(), labels)
+    optimizer.zero_grad(set_to_none=True)
+    (loss + label_weight * label_loss).backward()
+    optimizer.step()
+    return {"train_loss": loss.detach(), "label_loss": label_loss.detach()}
+
+
 def fit_reconstruction(
     generator: nn.Module,
     loaders: Loaders,
@@ -72,6 +98,7 @@ def fit_reconstruction(
     *,
     epochs: int = 5,
     lr: float = 2e-2,
+    label_weight: float = 0.0,
     checkpoint: str | os.PathLike | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -85,6 +112,8 @@ def fit_reconstruction(
         epochs: times through `loaders.train`.
         lr: the highest learning rate of the cycle. 0.02 is high, and suits networks with BatchNorm from random numbers;
             a pretrained encoder wants 0.001.
+        label_weight: weight of naming the class of each picture beside the loss, see `joint_step`. For a `UNet`, and
+            loaders made with `labels=True`. The head that names is thrown away afterwards.
         checkpoint: file for the whole state of the training, written every minute and at the end.
         resume: go on from that file, if it is there, at the very batch where it was written.
         progress: show a progress bar.
@@ -92,16 +121,26 @@ def fit_reconstruction(
         A `History`. An interruption (Ctrl-C, Jupyter's ■) ends the training after the current batch, keeps what was
         learned, writes the checkpoint and sets `history.interrupted`.
     Raises:
-        ValueError: unknown loss, or the checkpoint belongs to a training with other settings.
+        ValueError: unknown loss, a label weight without labels, or the checkpoint belongs to a training with other
+            settings.
         FileExistsError: the checkpoint is there and `resume` is not asked for.
     """
     loss_fn = pick(RECONSTRUCTION, loss)
-    generator.to(loaders.train.rgb.device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(generator.parameters(), lr)
+    if label_weight and not (loaders.classes and isinstance(generator, UNet)):
+        raise ValueError("label_weight needs a UNet, and loaders made with labels=True.")
+    device = loaders.train.rgb.device
+    generator.to(device, memory_format=torch.channels_last)
+    learners = {"generator": generator}
+    if label_weight:
+        learners["label_head"] = LabelHead(generator.n_features, len(loaders.classes)).to(device)
+    optimizer = torch.optim.AdamW([p for net in learners.values() for p in net.parameters()], lr)
     schedule = OneCycleLR(optimizer, max_lr=lr, total_steps=max(1, epochs * len(loaders.train)))
 
-    def step(L: torch.Tensor, ab: torch.Tensor) -> dict[str, torch.Tensor]:
-        losses = {"train_loss": reconstruction_step(generator, optimizer, L, ab, loss_fn)}
+    def step(L: torch.Tensor, ab: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        if label_weight:
+            losses = joint_step(generator, learners["label_head"], optimizer, L, ab, labels, loss_fn, label_weight)
+        else:
+            losses = {"train_loss": reconstruction_step(generator, optimizer, L, ab, loss_fn)}
         schedule.step()
         return losses
 
@@ -110,8 +149,8 @@ def fit_reconstruction(
         generator,
         loaders,
         epochs,
-        state={"generator": generator, "optimizer": optimizer, "schedule": schedule},
-        settings={"stage": "reconstruction", "loss": loss, "epochs": epochs, "lr": lr},
+        state=learners | {"optimizer": optimizer, "schedule": schedule},
+        settings={"stage": "reconstruction", "loss": loss, "epochs": epochs, "lr": lr, "label_weight": label_weight},
         checkpoint=checkpoint,
         resume=resume,
         progress=progress,
@@ -214,7 +253,7 @@ def fit_gan(
     steps = max(1, epochs * len(loaders.train))
     schedules = [LambdaLR(optimizer, lambda step: min(1.0, 2 - 2 * step / steps)) for optimizer in optimizers]
 
-    def step(L: torch.Tensor, ab: torch.Tensor) -> dict[str, torch.Tensor]:
+    def step(L: torch.Tensor, ab: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         generator.train()
         with mixed_precision(L.device):
             ab_fake = generator(L)
@@ -246,7 +285,7 @@ def fit_gan(
 
 
 def run_epochs(
-    step: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]],
+    step: Callable[..., dict[str, torch.Tensor]],
     generator: nn.Module,
     loaders: Loaders,
     epochs: int,
@@ -260,7 +299,7 @@ def run_epochs(
     """Call `step` on every training batch for some epochs; measure, remember, save. The loop behind every `fit_…`.
 
     Args:
-        step: (L, ab) -> named losses, detached; it changes what is in `state`.
+        step: (L, ab), and labels where the loaders give them -> named losses, detached; it changes what is in `state`.
         generator: what is measured and previewed after every epoch.
         state: named things with `state_dict` and `load_state_dict` that a resumed training must have back.
         settings: plain values that must be the same when a checkpoint is resumed.
@@ -290,8 +329,8 @@ def run_epochs(
     with bar, interrupt_between_steps() as interrupt:
         while place["epoch"] < epochs and not interrupt.is_set():
             generator.train()
-            for L, ab in loaders.train.epoch(place["epoch"], start=place["batch"]):
-                for name, loss in step(L, ab).items():
+            for batch in loaders.train.epoch(place["epoch"], start=place["batch"]):
+                for name, loss in step(*batch).items():
                     sums[name] = sums.get(name, 0) + loss
                 place["batch"] += 1
                 bar.update()
@@ -330,8 +369,9 @@ def preview(generator: nn.Module, loader: Batches) -> torch.Tensor:
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
-    """Return bfloat16 autocast on CUDA, where it is fast, and no autocast elsewhere, where it is not."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+    """Return bfloat16 autocast on CUDA, where it is fast, and on a CPU if COLORLIB_BF16=1 says that it is fast, too."""
+    fast = device.type == "cuda" or (device.type == "cpu" and bf16_on_cpu())
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
 @contextmanager

@@ -57,6 +57,13 @@ class Residual(nn.Module):
         return F.relu(x + self.block(x))
 
 
+class LabelHead(nn.Sequential):
+    """Name what a picture shows: the bottleneck's features (B, c, h, w) -> logits (B, n_classes). For training only."""
+
+    def __init__(self, n_features: int, n_classes: int):
+        super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n_features, n_classes))
+
+
 class UNet(nn.Module):
     """Predict ab from L: L (B, 1, H, W) -> ab (B, 2, H, W), both in [-1, 1], for any H and W.
 
@@ -92,17 +99,26 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width[0], 2, kernel_size=3, padding=1)
 
     def forward(self, L: torch.Tensor) -> torch.Tensor:
+        return self.with_features(L)[0]
+
+    def with_features(self, L: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Predict ab, and return with it the bottleneck's features, (B, `n_features`, h, w)."""
         height, width = L.shape[-2:]
         x = self.stem(_pad_to_multiple(L, 2 ** len(self.encoder)))
         skips = []
         for down in self.encoder:
             skips.append(x)
             x = down(x)
-        x = self.bottleneck(x)  # (B, 8·base, H/2ⁿ, W/2ⁿ)
+        features = x = self.bottleneck(x)  # (B, 8·base, H/2ⁿ, W/2ⁿ)
         for up in self.decoder:
             skip = skips.pop()
             x = up(x, skip if self.recipe["skips"] else None)
-        return torch.tanh(self.head(x))[..., :height, :width]
+        return torch.tanh(self.head(x))[..., :height, :width], features
+
+    @property
+    def n_features(self) -> int:
+        """Channels at the bottleneck."""
+        return self.encoder[-1][0].out_channels
 
 
 def _pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:

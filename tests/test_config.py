@@ -41,3 +41,13 @@ def test_a_seed_repeats_every_kind_of_randomness():
         config.seed_everything(7)
         draws.append((torch.rand(3).tolist(), np.random.rand(3).tolist()))
     assert draws[0] == draws[1]
+
+
+def test_bfloat16_on_a_cpu_is_a_wish(monkeypatch):
+    from colorlib.training import mixed_precision
+
+    product = torch.ones(2, 2)
+    for wish, dtype in {"": torch.float32, "0": torch.float32, "1": torch.bfloat16}.items():
+        monkeypatch.setenv("COLORLIB_BF16", wish)
+        with mixed_precision(torch.device("cpu")):
+            assert (product @ product).dtype == dtype

@@ -201,3 +201,38 @@ def test_the_held_out_files_are_those_the_loaders_keep_from_training(folder):
         assert len(files) == 2 and torch.equal(torch.stack(expected), getattr(loaders, part).rgb)
     with pytest.raises(ValueError, match="'train'"):
         data.held_out_files(folder, "train")
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """Two class folders in one tree, one of them again in another, and photos that lie in no class."""
+    rng = np.random.default_rng(1)
+    for place, count in {"set/cat": 8, "set/dog": 8, "more/dog": 4, "more/owl": 4, "loose": 6}.items():
+        (tmp_path / place).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(smooth(rng, 32)).save(tmp_path / place / f"{i:02}.png")
+    return tmp_path
+
+
+def test_labels_are_the_class_folders_of_the_pictures_given(classes):
+    loaders = make_loaders(classes, size=32, batch_size=4, n_test=2, store_size=32, labels=True)
+    assert loaders.classes == ("cat", "dog", "owl")
+    train = loaders.train
+    assert {len(batch) for batch in train} == {3} and {len(batch) for batch in loaders.valid} == {2}
+    # A file's picture, flipped or not, tells which file it was.
+    names = {}
+    for path in data.find_images(classes):
+        picture = torch.from_numpy(read_image(path)).permute(2, 0, 1)
+        names[picture.numpy().tobytes()] = path.parent.name
+    for L, ab, labels in train.epoch(0):
+        rgb = colorlib.color.to_uint8(colorlib.lab_to_rgb(colorlib.join_lab(L, ab)))
+        for picture, label in zip(rgb, labels.tolist(), strict=True):
+            name = names.get(picture.numpy().tobytes()) or names[picture.flip(-1).contiguous().numpy().tobytes()]
+            assert name == ("loose" if label == data.NO_LABEL else loaders.classes[label])
+
+
+def test_labels_asked_of_a_source_without_classes_are_refused(tmp_path, folder):
+    with pytest.raises(ValueError, match="'scenes' has no class folders"):
+        make_loaders("scenes", labels=True)
+    with pytest.raises(ValueError, match="no class folders"):
+        make_loaders(folder / "sub", size=32, labels=True)

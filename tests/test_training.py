@@ -4,11 +4,13 @@ import math
 import os
 import signal
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from colorlib import losses, training
-from colorlib.data import make_loaders
+from colorlib.data import NO_LABEL, make_loaders
 from colorlib.patchgan import PatchDiscriminator
 from colorlib.training import History, fit_gan, fit_reconstruction, reconstruction_step
 from colorlib.unet import UNet
@@ -116,6 +118,47 @@ def test_a_checkpoint_is_never_overwritten_or_mixed_up(loaders, tmp_path):
 def test_an_unknown_loss_is_answered_with_the_known_ones(loaders):
     with pytest.raises(ValueError, match="'l3'.*l1, l2, huber"):
         fit_reconstruction(small_net(), loaders, loss="l3")
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """Made-up photos of two classes that light alone tells apart: stripes across, and stripes down."""
+    folder = tmp_path_factory.mktemp("labelled")
+    rng = np.random.default_rng(0)
+    for name in ("across", "down"):
+        (folder / name).mkdir()
+        for i in range(20):
+            stripes = np.repeat(rng.integers(0, 256, (8, 1, 3)), 4, axis=0) * np.ones((1, 32, 1))
+            picture = stripes if name == "across" else stripes.swapaxes(0, 1)
+            Image.fromarray(picture.astype(np.uint8)).save(folder / name / f"{i}.png")
+    return make_loaders(folder, size=32, batch_size=4, n_test=2, labels=True)
+
+
+def test_a_network_learns_to_name_what_it_colours(labelled, tmp_path):
+    net, path = small_net(dropout=0), tmp_path / "c.pt"
+    history = fit_reconstruction(net, labelled, epochs=12, lr=1e-2, label_weight=1.0, checkpoint=path)
+    assert history["label_loss"][0] > 0.4 and history["label_loss"][-1] < 0.2  # log 2 = 0.69 is a coin's
+    assert {name.split(".")[0] for name in net.state_dict()} == {"stem", "encoder", "decoder", "head"}
+    again = fit_reconstruction(net, labelled, epochs=12, lr=1e-2, label_weight=1.0, checkpoint=path, resume=True)
+    assert again.rows == history.rows, "the label head is part of the checkpoint"
+
+
+def test_labels_do_not_disturb_a_training_that_does_not_ask_for_them(labelled):
+    assert "label_loss" not in fit_reconstruction(small_net(), labelled, epochs=1).rows[0]
+    assert "loss_d_real" in fit_gan(small_net(), PatchDiscriminator(4, n_down=1), labelled, epochs=1).rows[0]
+
+
+def test_a_label_weight_needs_labels_and_a_unet(loaders, labelled):
+    for net, source in ((small_net(), loaders), (torch.nn.Conv2d(1, 2, 1), labelled)):
+        with pytest.raises(ValueError, match="label_weight needs"):
+            fit_reconstruction(net, source, label_weight=0.1)
+
+
+def test_the_label_loss_is_the_mean_over_the_pictures_that_have_one():
+    logits, labels = torch.randn(3, 4), torch.tensor([2, NO_LABEL, 0])
+    by_hand = -logits.log_softmax(1)[[0, 2], [2, 0]].mean()
+    assert torch.allclose(losses.label_cross_entropy(logits, labels), by_hand)
+    assert losses.label_cross_entropy(logits, torch.full((3,), NO_LABEL)) == 0
 
 
 def test_an_empty_history_can_be_shown():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from colorlib.unet import Residual, UNet
+from colorlib.unet import LabelHead, Residual, UNet
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 48), (31, 77), (1, 1), (100, 3)])
@@ -64,3 +64,14 @@ def test_residual_blocks_start_from_what_comes_in_and_widen_the_view():
         return int((L.grad[0, 0].abs().sum(0) > 0).sum())
 
     assert reach(n_blocks=2) >= reach(n_blocks=0) + 2 * 2 * 2 * 4  # 2 blocks × 2 convolutions × 2 sides × stride 4
+
+
+def test_a_label_head_reads_the_bottleneck_that_ab_comes_from():
+    net, L = UNet(base_channels=4, n_down=3, n_blocks=1).eval(), torch.rand(2, 1, 21, 30)
+    ab, features = net.with_features(L)
+    assert torch.equal(ab, net(L)) and features.shape == (2, net.n_features, 3, 4)
+    head = LabelHead(net.n_features, 5)
+    assert head(features).shape == (2, 5)
+    head(features).sum().backward()
+    assert net.stem[0].weight.grad.abs().sum() > 0
+    assert all(p.grad is None for p in net.decoder.parameters())
