@@ -30,7 +30,7 @@ _HOME = {  # public name -> the module it lives in
 }
 _MODULES = {
     "color", "colorizer", "config", "data", "downloads", "files", "images", "lessons", "losses", "metrics", "patchgan",
-    "resnet", "scenes", "show", "training", "unet", "zoo",
+    "pretraining", "resnet", "scenes", "show", "training", "unet", "zoo",
 }  # fmt: skip
 __all__ = sorted(_HOME)
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from colorlib.training import History
 
 # Each command imports what it needs when it runs: the help comes at once, and colouring waits for no training code.
-MODELS = ("unet", "pix2pix", "resnet", "resnet-pix2pix")
+# The models to train, and the peak of the learning rate that suits their first stage.
+MODELS = {"unet": 2e-2, "pix2pix": 2e-2, "resnet": 1e-3, "resnet-pix2pix": 1e-3, "encoder": 2e-3}
 
 
 def train(options: argparse.Namespace) -> int:
@@ -26,13 +27,16 @@ def train(options: argparse.Namespace) -> int:
     from colorlib.zoo import load_generator, save_generator
 
     out = Path(options.out)
-    checkpoints = [out / "reconstruction.pt", out / "gan.pt"]
+    checkpoints = [out / "reconstruction.pt", out / "gan.pt", out / "encoder.pt"]
     if not options.resume and any(path.exists() for path in checkpoints):
         raise ValueError(f"{out} holds a training already: add --resume to go on with it, or choose another --out.")
     seed_everything(options.seed)
-    labels = options.label_weight > 0
+    labels = options.label_weight > 0 or options.model == "encoder"
     loaders = _loaders(options, store_size=options.store_size, vary_tone=options.vary_tone, labels=labels)
     print(loaders)
+    options.lr = MODELS[options.model] if options.lr is None else options.lr
+    if options.model == "encoder":
+        return _train_encoder(options, loaders, out, checkpoints[2])
     if options.init:
         generator = load_generator(options.init)
     elif options.model.startswith("resnet"):
@@ -68,10 +72,8 @@ def train(options: argparse.Namespace) -> int:
         raise ValueError(f"--epochs 0 leaves nothing to train for --model {options.model}.")
     for name, fit in stages.items():
         history = fit()
-        if history.interrupted:
-            print(f"The same command with --resume goes on from {out}.")
+        if not _report(name, history, out):
             return 130
-        print(f"{name}: {history.seconds:.0f} s\n{history}")
         scores = evaluate(generator, loaders.test)
         notes = {"stage": name, "command": vars(options) | {"run": None}, "seconds": history.seconds, "test": scores}
         notes["render_size"] = options.size  # the Colorizer then shows the network what it knows
@@ -79,6 +81,33 @@ def train(options: argparse.Namespace) -> int:
         _print_scores(scores)
     print(f"saved: {', '.join(str(path) for path in sorted(out.glob('*.safetensors')))}")
     return 0
+
+
+def _train_encoder(options: argparse.Namespace, loaders: "Loaders", out: Path, checkpoint: Path) -> int:
+    """Train a ResNet encoder to name photos, for `--encoder`; write `encoder.safetensors` and the checkpoint."""
+    from colorlib.pretraining import GreyClassifier, fit_labels
+    from colorlib.resnet import N_FEATURES, resnet_unet, save_encoder
+
+    encoder = resnet_unet(options.arch, None).encoder
+    classifier = GreyClassifier(encoder, N_FEATURES, len(loaders.classes))
+    history = fit_labels(
+        classifier, loaders, epochs=options.epochs, lr=options.lr, checkpoint=checkpoint, resume=options.resume
+    )
+    if not _report("encoder", history, out):
+        return 130
+    notes = {"command": vars(options) | {"run": None}, "seconds": history.seconds, "classes": len(loaders.classes)}
+    save_encoder(encoder, out / "encoder.safetensors", notes | {"valid": history.rows[-1]})
+    print(f"saved: {out / 'encoder.safetensors'}")
+    return 0
+
+
+def _report(stage: str, history: "History", out: Path) -> bool:
+    """Print how a stage went; return whether it came to its end."""
+    if history.interrupted:
+        print(f"The same command with --resume goes on from {out}.")
+        return False
+    print(f"{stage}: {history.seconds:.0f} s\n{history}")
+    return True
 
 
 def colorize(options: argparse.Namespace) -> int:
@@ -205,15 +234,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_colorize(commands)
 
     train_parser = commands.add_parser("train", parents=[data], help="train a generator", description=train.__doc__)
-    train_parser.add_argument("--model", choices=MODELS, default="unet", help="default: %(default)s")
+    train_parser.add_argument(
+        "--model",
+        choices=MODELS,
+        default="unet",
+        help="encoder: a ResNet that learns to name class folders, to start a resnet from (default: %(default)s)",
+    )
     train_parser.add_argument("--out", required=True, metavar="DIR", help="folder for weights and checkpoints")
     train_parser.add_argument("--resume", action="store_true", help="go on with the training in --out")
     train_parser.add_argument(
-        "--epochs", type=int, default=5, help="of the L1 stage, 0 for none (default: %(default)s)"
+        "--epochs", type=int, default=5, help="of the first stage, 0 for no L1 stage (default: %(default)s)"
     )
     train_parser.add_argument("--gan-epochs", type=int, default=5, help="of the GAN stage (default: %(default)s)")
     train_parser.add_argument(
-        "--lr", type=float, default=2e-2, help="of the L1 stage, at its peak (default: %(default)s)"
+        "--lr", type=float, help="of the first stage, at its peak (default: 0.02, resnet 0.001, encoder 0.002)"
     )
     train_parser.add_argument(
         "--label-weight",

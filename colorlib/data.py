@@ -56,7 +56,8 @@ class Batches:
         repeats: how often an epoch draws each picture.
         masks: for scenes, in the order of `rgb`.
         vary_tone: give L as other cameras, films and scans would: see `vary_tone`. For shuffled sets.
-        labels: class of each picture, (N,) int64, `NO_LABEL` where it has none. A batch then is (L, ab, labels (B,)).
+        labels: class of each picture, (N,) int64, `NO_LABEL` where it has none, in the order of `rgb`. A batch of a
+            shuffled set then is (L, ab, labels (B,)).
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class Batches:
                 rgb = _crop_and_flip(rgb, self.size, rng)
             L, ab = split_lab(rgb_to_lab(rgb))
             L = vary_tone(rgb, L, rng) if self.vary_tone else L
-            yield (L, ab) if self.labels is None else (L, ab, self.labels[chosen])
+            yield (L, ab, self.labels[chosen]) if self.shuffled and self.labels is not None else (L, ab)
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Loaders:
     test: Batches
     source: str
     skipped: list[str] = field(default_factory=list)  # one sentence a file that could not be read
-    classes: tuple[str, ...] = ()  # names of the labels that `train` gives, see `make_loaders(labels=True)`
+    classes: tuple[str, ...] = ()  # names of the labels that `train` gives, see `make_loaders`
 
     @property
     def masks(self) -> Masks | None:
@@ -157,8 +158,8 @@ def make_loaders(
         store_size: side at which training photos are kept, pixels; crops are taken at scales between it and `size`.
             Default 2 × size. Held-out photos are seen whole.
         vary_tone: train on photos whose L varies as that of stored grey photos does; see `data.vary_tone`.
-        labels: let `train` yield (L, ab, labels): which class folder a photo lies in. Class folders are those that hold
-            photos and stand side by side; a photo elsewhere has `NO_LABEL`. For folders of photos.
+        labels: tell which class folder a photo lies in: `train` yields (L, ab, labels), all parts have `labels`. Class
+            folders are those that hold photos and stand side by side; a photo elsewhere has `NO_LABEL`.
         device: where the store lives and the batches come out.
     Raises:
         ValueError: unknown source, a folder with fewer than three readable photos, a number out of range, or labels
@@ -231,10 +232,11 @@ def _folder_loaders(
     loaders = _photo_loaders(str(folder), train, valid, test, skipped, seed, 1, tone, common)
     if not labelled:
         return loaders
-    classes, labels = class_labels(read[2 * n_test :])
+    classes, labels = class_labels(read)
     if not classes:
         raise ValueError(f"{folder} has no class folders, folders of photos side by side, so it can't give labels.")
-    loaders.train.labels = labels.to(loaders.train.rgb.device)
+    labels = labels.to(common["device"])
+    loaders.test.labels, loaders.valid.labels, loaders.train.labels = labels.tensor_split([n_test, 2 * n_test])
     return replace(loaders, classes=classes)
 
 

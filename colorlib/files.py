@@ -70,6 +70,16 @@ def load_tensors(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict
         raise WeightsError(f"{path}: not a safetensors file ({error}).") from error
 
 
+def in_half_precision(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights in half precision. The normalizations' few numbers stay whole: a variance may be too large."""
+    return {name: t.half() if t.is_floating_point() and t.ndim > 1 else t for name, t in tensors.items()}
+
+
+def in_whole_precision(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return every floating point tensor as float32."""
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+
+
 def save_checkpoint(state: dict, path: str | os.PathLike) -> None:
     """Write a training state (tensors, numbers, strings, lists, dicts) so that a crash can't spoil the old one."""
     with atomic_write(path) as file:

@@ -3,6 +3,7 @@
 Source: He et al. 2016 for the encoder; Howard and Gugger's fastai for the decoder (PixelShuffle with ICNR).
 """
 
+import json
 import os
 import warnings
 
@@ -10,12 +11,14 @@ import torch
 from torch import nn
 
 from colorlib.downloads import fetch_encoder_weights
-from colorlib.files import WeightsError, load_tensors
+from colorlib.files import WeightsError, in_half_precision, in_whole_precision, load_tensors, save_tensors
 
+ENCODER_FORMAT = "colorlib encoder 1"
 ARCHS = ("resnet18", "resnet34")
 # The encoder's first layer is the sum of ImageNet's over red, green and blue, so it wants grey in [0, 1] with
 # ImageNet's mean and spread: the averages of the three channels' values.
 GREY_MEAN, GREY_STD = 0.449, 0.226
+N_FEATURES = 512  # channels that the encoder of either gives, at 1/32 of the picture's side
 BUILD_SIZE = (64, 64)  # DynamicUnet measures its layers on a picture of this size; others work as well
 
 
@@ -41,8 +44,7 @@ class ResNetUNet(nn.Module):
         return self.net.layers[0]
 
     def forward(self, L: torch.Tensor) -> torch.Tensor:
-        grey = (L + 1) / 2
-        ab = torch.tanh(self.net((grey - GREY_MEAN) / GREY_STD))
+        ab = torch.tanh(self.net(normalize_grey(L)))
         return ab.as_subclass(torch.Tensor)
 
     def __deepcopy__(self, memo: dict) -> "ResNetUNet":
@@ -50,6 +52,18 @@ class ResNetUNet(nn.Module):
         copy = ResNetUNet(**self.recipe).to(next(self.parameters()))
         copy.load_state_dict(self.state_dict())
         return copy.train(self.training)
+
+
+def normalize_grey(L: torch.Tensor) -> torch.Tensor:
+    """Turn L in [-1, 1] into what a pretrained encoder expects of a grey picture."""
+    return ((L + 1) / 2 - GREY_MEAN) / GREY_STD
+
+
+class NormalizeGrey(nn.Module):
+    """`normalize_grey` as the first layer of a network."""
+
+    def forward(self, L: torch.Tensor) -> torch.Tensor:
+        return normalize_grey(L)
 
 
 def _import_fastai() -> tuple:
@@ -81,12 +95,27 @@ def resnet_unet(arch: str = "resnet18", weights: str | os.PathLike | None = "ima
     if weights == "imagenet":
         state = encoder_state(fetch_encoder_weights(arch))
     else:
-        state, _ = load_tensors(weights)
+        tensors, _ = load_tensors(weights)
+        state = in_whole_precision(tensors)
     try:
         generator.encoder.load_state_dict(state)
     except RuntimeError as error:
         raise WeightsError(f"{weights}: these are not the weights of a {arch} encoder.") from error
     return generator
+
+
+def save_encoder(encoder: nn.Module, path: str | os.PathLike, notes: dict | None = None) -> None:
+    """Write the weights of a `ResNetUNet`'s encoder, in half precision but for the normalizations' numbers.
+
+    Args:
+        encoder: `ResNetUNet.encoder`, trained by `colorlib.pretraining` or within a generator.
+        path: where to; `resnet_unet(arch, weights=path)` reads it.
+        notes: anything JSON can hold: data, seconds, accuracy.
+    Raises:
+        OSError: the file can't be written.
+    """
+    metadata = {"format": ENCODER_FORMAT, "notes": json.dumps(notes or {})}
+    save_tensors(in_half_precision(encoder.state_dict()), path, metadata)
 
 
 def encoder_state(resnet_state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -295,15 +295,18 @@ def run_epochs(
     checkpoint: str | os.PathLike | None,
     resume: bool,
     progress: bool,
+    measure: Callable[[], tuple[dict[str, float], torch.Tensor]] | None = None,
 ) -> History:
     """Call `step` on every training batch for some epochs; measure, remember, save. The loop behind every `fit_…`.
 
     Args:
         step: (L, ab), and labels where the loaders give them -> named losses, detached; it changes what is in `state`.
-        generator: what is measured and previewed after every epoch.
+        generator: what learns, and is measured and previewed after every epoch.
         state: named things with `state_dict` and `load_state_dict` that a resumed training must have back.
         settings: plain values that must be the same when a checkpoint is resumed.
+        measure: () -> held-out numbers of an epoch and its preview, instead of those of a generator.
     """
+    measure = measure or (lambda: (held_out_scores(generator, loaders.valid), preview(generator, loaders.valid)))
     settings = settings | {"source": loaders.source, "seed": loaders.train.seed, "batches": len(loaders.train)}
     history, place, sums = History(), {"epoch": 0, "batch": 0}, {}
     if checkpoint and Path(checkpoint).exists():
@@ -341,11 +344,11 @@ def run_epochs(
                     saved_at = time.monotonic()
             if place["batch"] == len(loaders.train):
                 row = {name: float(total) / len(loaders.train) for name, total in sums.items()}
-                row |= held_out_scores(generator, loaders.valid)
-                history.rows.append({"epoch": place["epoch"] + 1} | row)
-                history.previews.append(preview(generator, loaders.valid))
+                scores, picture = measure()
+                history.rows.append({"epoch": place["epoch"] + 1} | row | scores)
+                history.previews.append(picture)
                 place, sums = {"epoch": place["epoch"] + 1, "batch": 0}, {}
-                bar.set_postfix_str(f"held-out ab MAE {row['valid_ab_mae']:.2f}")
+                bar.set_postfix({name: f"{value:.3g}" for name, value in list(scores.items())[:1]})
     history.interrupted = place["epoch"] < epochs
     save()
     if history.interrupted:

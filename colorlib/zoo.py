@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from colorlib.files import WeightsError, load_tensors, save_tensors
+from colorlib.files import WeightsError, in_half_precision, in_whole_precision, load_tensors, save_tensors
 from colorlib.resnet import ResNetUNet
 from colorlib.unet import UNet
 
@@ -25,8 +25,7 @@ def save_generator(
         path: where to; usually ends in `.safetensors`.
         notes: anything JSON can hold that a later reader should know: data, seconds, seed, scores. "render_size" is
             the size at which `Colorizer` then runs the network.
-        half: store the weights in half precision, in half the space. The normalizations' few numbers stay whole:
-            a running variance may be too large for it.
+        half: store the weights in half precision, in half the space; see `files.in_half_precision`.
     Raises:
         TypeError: the network's class is not one that `load_generator` can build.
         OSError: the file can't be written.
@@ -41,9 +40,7 @@ def save_generator(
         "notes": json.dumps(notes or {}),
     }
     tensors = generator.state_dict()
-    if half:
-        tensors = {name: t.half() if t.is_floating_point() and t.ndim > 1 else t for name, t in tensors.items()}
-    save_tensors(tensors, path, metadata)
+    save_tensors(in_half_precision(tensors) if half else tensors, path, metadata)
 
 
 def load_generator(path_or_name: str | os.PathLike) -> nn.Module:
@@ -62,7 +59,7 @@ def load_generator(path_or_name: str | os.PathLike) -> nn.Module:
         raise WeightsError(f"{path}: these weights were not saved by colorlib.save_generator.")
     try:
         generator = BUILDERS[metadata["class"]](**json.loads(metadata["recipe"]))
-        generator.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
+        generator.load_state_dict(in_whole_precision(tensors))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path}: the weights don't fit the recipe in the file's header.") from error
     return generator.eval()

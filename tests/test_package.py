@@ -14,7 +14,7 @@ PACKAGE = Path(colorlib.__file__).parent
 # Imports point only upward in this list; see the rooms in README.md.
 ROOMS = [
     "config", "files", "color", "images", "scenes", "downloads", "data", "losses", "unet", "patchgan", "resnet", "zoo",
-    "metrics", "training", "classical", "colorizer", "show", "__main__",
+    "metrics", "training", "pretraining", "classical", "colorizer", "show", "__main__",
 ]  # fmt: skip
 HEAVY = ["fastai", "ipywidgets", "anywidget", "matplotlib", "sklearn"]
 

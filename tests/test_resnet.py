@@ -9,7 +9,7 @@ from torchvision.models import resnet18
 import colorlib
 from colorlib import resnet
 from colorlib.files import WeightsError, save_tensors
-from colorlib.resnet import GREY_MEAN, GREY_STD, encoder_state, resnet_unet
+from colorlib.resnet import GREY_MEAN, GREY_STD, encoder_state, resnet_unet, save_encoder
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +89,14 @@ def test_it_comes_back_from_its_file(generator, tmp_path):
     L = torch.rand(1, 1, 64, 64)
     assert torch.allclose(again(L), generator.eval()(L), atol=1e-5)
     generator.train()
+
+
+def test_a_saved_encoder_comes_back_in_half_precision(generator, tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    save_encoder(generator.encoder, path, {"accuracy": 0.1})
+    again = resnet_unet("resnet18", path).encoder.state_dict()
+    for name, value in generator.encoder.state_dict().items():
+        assert again[name].dtype == value.dtype and torch.allclose(again[name], value, rtol=1e-3, atol=1e-6), name
+    assert path.stat().st_size < 23e6
+    with pytest.raises(WeightsError, match="not the weights of a resnet34 encoder"):
+        resnet_unet("resnet34", path)

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import trange
 
 from colorlib.color import rgb_to_lab, split_lab
-from colorlib.resnet import GREY_MEAN, GREY_STD
+from colorlib.resnet import NormalizeGrey
 from colorlib.scenes import KINDS, Scenes
 
 TAGS = ("sky", "cloud", "sun", "hill", "grass", "tree", "spruce", "brick", "road", "balloon", "car")
@@ -77,10 +77,3 @@ def tag_accuracy(tagger: nn.Module, scenes: Scenes, crop: int) -> float:
     start = (L.shape[-1] - crop) // 2
     middle = (..., slice(start, start + crop), slice(start, start + crop))
     return ((tagger(L[middle]) > 0) == (tags_of(scenes.objects[middle]) > 0.5)).float().mean().item()
-
-
-class NormalizeGrey(nn.Module):
-    """L in [-1, 1] -> what a pretrained encoder expects of a grey picture."""
-
-    def forward(self, L: torch.Tensor) -> torch.Tensor:
-        return ((L + 1) / 2 - GREY_MEAN) / GREY_STD
