@@ -10,10 +10,10 @@ import colorlib
 from colorlib.colorizer import DEFAULT_WEIGHTS
 from colorlib.data import bundled_photo
 from colorlib.images import fit_square
+from colorlib.lessons.experiments import LIBRARY_PHOTOS
 from colorlib.zoo import bundled_names, load_generator, read_notes
 
 FOLDER = colorlib.zoo._bundled_folder()
-PHOTOS = ["l:china", "l:flower", "s:coffee", "s:chelsea", "s:astronaut", "s:rocket", "s:motorcycle_left"]
 
 
 def test_two_points_are_bundled_and_small():
@@ -37,7 +37,7 @@ def test_their_headers_say_how_they_were_made_and_name_no_place_on_disk():
 @pytest.fixture(scope="module")
 def judged():
     """Name -> ab MAE over that of grey, and colourfulness over the truth's, on the photos that come with libraries."""
-    truth = np.stack([fit_square(bundled_photo(name), 256) for name in PHOTOS])
+    truth = np.stack([fit_square(bundled_photo(name), 256) for name in LIBRARY_PHOTOS])
     ab_true = colorlib.rgb_to_lab(torch.from_numpy(truth).permute(0, 3, 1, 2))[:, 1:]
     color_true = colorlib.metrics.colorfulness(torch.from_numpy(truth).permute(0, 3, 1, 2) / 255).mean()
     scores = {}

@@ -1,8 +1,8 @@
 """Bring trained weights into the package: `python tools/bundle_weights.py NAME --stages L1 GAN --share S ...`
 
 The shipped weights lie between those of the L1 stage and those after the game: (1 - S) of one plus S of the other, as
-Wang et al. 2018 (ESRGAN) do it. S trades ab error for colourfulness; choose it on the `valid` photos with
-`tools/measure_photos.py`. Two-dimensional weights are rounded to half precision.
+Wang et al. 2018 (ESRGAN) do it. S trades ab error for colourfulness; so does --saturation, by which the last layer is
+multiplied. Choose both on the `valid` photos with `tools/measure_photos.py`. Weights are rounded to half precision.
 """
 
 import argparse
@@ -15,8 +15,11 @@ from colorlib.zoo import load_generator, save_generator
 PRETRAINED = Path(colorlib.__file__).parent / "pretrained"
 
 
-def mix(first: Path, second: Path, share: float):
-    """Return the generator of `second` with (1 - share) of the weights of `first` and `share` of its own."""
+def mix(first: Path, second: Path, share: float, saturation: float):
+    """Return the generator of `second` with (1 - share) of the weights of `first` and `share` of its own.
+
+    Its last layer is multiplied by `saturation`: small ab, for which the tanh is straight, grow by as much.
+    """
     start, generator = load_generator(first), load_generator(second)
     if start.recipe != generator.recipe:
         raise SystemExit(f"{first} and {second} are different networks: {start.recipe}, {generator.recipe}.")
@@ -24,6 +27,8 @@ def mix(first: Path, second: Path, share: float):
     for name, weight in ours.items():
         if weight.is_floating_point():
             weight.lerp_(theirs[name], 1 - share)
+    for parameter in generator.head.parameters():
+        parameter.data *= saturation
     return generator
 
 
@@ -32,14 +37,15 @@ def main() -> None:
     parser.add_argument("name", help="of the bundled weights, or a path ending in .safetensors to try them out")
     parser.add_argument("--stages", nargs=2, type=Path, required=True, metavar=("L1", "GAN"))
     parser.add_argument("--share", type=float, required=True, help="of the weights after the game, 0 to 1")
+    parser.add_argument("--saturation", type=float, default=1.0, help="factor of the last layer (default: 1)")
     parser.add_argument("--render-size", type=int, required=True)
     parser.add_argument("--notes", type=Path, help="JSON: data, commands, seconds, seed, held-out numbers")
     options = parser.parse_args()
 
     notes = json.loads(options.notes.read_text()) if options.notes else {}
-    notes |= {"render_size": options.render_size, "share_of_the_game": options.share}
+    notes |= {"render_size": options.render_size, "share_of_the_game": options.share, "saturation": options.saturation}
     path = Path(options.name) if options.name.endswith(".safetensors") else PRETRAINED / f"{options.name}.safetensors"
-    save_generator(mix(*options.stages, options.share), path, notes, half=True)
+    save_generator(mix(*options.stages, options.share, options.saturation), path, notes, half=True)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

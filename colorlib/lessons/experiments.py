@@ -18,13 +18,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from colorlib import scenes
 from colorlib.color import AB_SCALE
 from colorlib.config import pick_device, seed_everything
-from colorlib.data import Batches, make_loaders
+from colorlib.data import Batches, bundled_photo, make_loaders
 from colorlib.files import atomic_write, load_tensors, save_tensors
+from colorlib.images import fit_square
 from colorlib.lessons.tagger import fit_tagger
 from colorlib.metrics import evaluate, hue_entropy
 from colorlib.patchgan import PatchDiscriminator
@@ -34,6 +36,9 @@ from colorlib.training import fit_gan, fit_reconstruction
 from colorlib.unet import UNet
 
 RUNS = Path(__file__).resolve().parents[2] / "notebooks" / "runs"
+
+
+LIBRARY_PHOTOS = ("l:china", "l:flower", "s:coffee", "s:chelsea", "s:astronaut", "s:rocket", "s:motorcycle_left")
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,20 @@ def stored(name: str) -> tuple[dict, dict[str, torch.Tensor]]:
     if not path.exists():
         raise FileNotFoundError(f"The experiment {name} has no stored result; `make experiments ARGS={name}` makes it.")
     return json.loads(path.read_text()), load_tensors(RUNS / f"{name}.safetensors")[0]
+
+
+def stored_training(name: str) -> tuple[dict, dict[str, torch.Tensor]]:
+    """Return the record of a training on photos, as `tools/store_training.py` wrote it, and its packed predictions."""
+    return json.loads((RUNS / f"{name}.json").read_text()), load_tensors(RUNS / f"{name}.safetensors")[0]
+
+
+def library_photos(size: int = 64, device: str = "cpu") -> Batches:
+    """Return seven photos that scikit-image and scikit-learn ship, as squares of size × size pixels.
+
+    Networks trained on "scenes" or on a folder of photos have seen none of them.
+    """
+    squares = np.stack([fit_square(bundled_photo(name), size) for name in LIBRARY_PHOTOS])
+    return Batches(torch.from_numpy(squares).permute(0, 3, 1, 2), size, len(squares), device=device)
 
 
 def pack_ab(ab: torch.Tensor) -> torch.Tensor:
