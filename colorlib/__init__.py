@@ -29,8 +29,8 @@ _HOME = {  # public name -> the module it lives in
     "Colorizer": "colorizer",
 }
 _MODULES = {
-    "color", "colorizer", "config", "data", "downloads", "files", "images", "lessons", "losses", "metrics", "patchgan",
-    "pretraining", "resnet", "scenes", "show", "training", "unet", "zoo",
+    "albums", "batches", "color", "colorizer", "config", "data", "downloads", "files", "images", "lessons", "loop",
+    "losses", "metrics", "patchgan", "pretraining", "resnet", "scenes", "show", "training", "unet", "zoo",
 }  # fmt: skip
 __all__ = sorted(_HOME)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from colorlib.data import Loaders
-    from colorlib.training import History
+    from colorlib.loop import History
 
 # Each command imports what it needs when it runs: the help comes at once, and colouring waits for no training code.
 # The models to train, and the peak of the learning rate that suits their first stage.
@@ -114,6 +114,7 @@ def colorize(options: argparse.Namespace) -> int:
     """Colour photos at their own resolution, keeping their light; the results go to a folder."""
     from tqdm import tqdm
 
+    from colorlib.albums import file_id, plan_results
     from colorlib.colorizer import Colorizer
     from colorlib.images import save_image
 
@@ -125,11 +126,11 @@ def colorize(options: argparse.Namespace) -> int:
         tqdm.write(f"colorlib: {' '.join(str(error).splitlines()) or type(error).__name__}", file=sys.stderr)
 
     colorizer = Colorizer.from_pretrained(options.weights, options.device)
-    jobs = _plan_results(options.inputs, Path(options.out), failed)
-    inputs = {_file_id(photo) for photo, _ in jobs} - {None}
+    jobs = plan_results(options.inputs, Path(options.out), failed)
+    inputs = {file_id(photo) for photo, _ in jobs} - {None}
     for photo, result in tqdm(jobs, unit="photo", disable=None):  # None: no bar unless a person looks on
         try:
-            if _file_id(result) in inputs:
+            if file_id(result) in inputs:
                 raise FileExistsError(f"{photo}: its result would replace the input {result}; choose another --out.")
             if os.path.lexists(result) and not options.overwrite:
                 raise FileExistsError(f"{photo}: {result} exists already; add --overwrite to replace it.")
@@ -139,48 +140,6 @@ def colorize(options: argparse.Namespace) -> int:
             failed(error if str(photo) in str(error) else f"{photo}: {error}")
     print(f"{done} coloured, {failures} failed; results are in {options.out}")
     return 1 if failures else 0
-
-
-def _plan_results(inputs: list[str], out: Path, failed: Callable[[Exception | str], None]) -> list[tuple[Path, Path]]:
-    """Return (photo, result) for each photo among the files and in the folders; no two results have one name."""
-    from colorlib.images import SAVE_FORMATS, find_images
-
-    photos = {}  # absolute path -> the photo and its place below `out`; what is named twice is done once
-    results = Path(os.path.realpath(out))
-    for path in map(Path, inputs):
-        if not os.path.isdir(path):
-            photos.setdefault(os.path.abspath(path), (path, Path(path.name)))
-            continue
-        found = find_images(path, on_error=failed)
-        if (
-            Path(os.path.realpath(path)) in results.parents
-        ):  # what an earlier run left there is not to be coloured again
-            found = [photo for photo in found if results not in Path(os.path.realpath(photo)).parents]
-        if not found:
-            failed(f"{path}: there are no photos in this folder.")
-        for photo in found:
-            photos.setdefault(os.path.abspath(photo), (photo, photo.relative_to(path)))
-    # A GIF has 256 colors, too few; and a suffix that names no format can't be saved under.
-    kept = SAVE_FORMATS.keys() - {".gif"}
-    jobs, taken = [], set()
-    for photo, place in sorted(photos.values(), key=lambda job: job[0].suffix.lower() not in kept):
-        suffix = photo.suffix if photo.suffix.lower() in kept else ".png"
-        number, result = 1, out / place.with_suffix(suffix)
-        while str(result).casefold() in taken:  # casefold: some disks take X.jpg and x.jpg for one
-            number += 1
-            result = out / place.with_name(f"{place.stem}-{number}{suffix}")
-        taken.add(str(result).casefold())
-        jobs.append((photo, result))
-    return jobs
-
-
-def _file_id(path: Path) -> tuple[int, int] | None:
-    """Return what two names of one file have in common, None where there is no file."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):  # ValueError: a null byte in the name
-        return None
-    return status.st_dev, status.st_ino
 
 
 def measure(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from colorlib.data import NO_LABEL
+from colorlib.batches import NO_LABEL
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 AdversarialLoss = Callable[[torch.Tensor, bool], torch.Tensor]

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from colorlib.data import NO_LABEL, Batches, Loaders
+from colorlib.batches import NO_LABEL, Batches
+from colorlib.data import Loaders
+from colorlib.loop import History, mixed_precision, run_epochs
 from colorlib.losses import label_cross_entropy
 from colorlib.resnet import NormalizeGrey
-from colorlib.training import History, mixed_precision, run_epochs
 from colorlib.unet import LabelHead
 
 

@@ -44,7 +44,7 @@ def test_a_seed_repeats_every_kind_of_randomness():
 
 
 def test_bfloat16_on_a_cpu_is_a_wish(monkeypatch):
-    from colorlib.training import mixed_precision
+    from colorlib.loop import mixed_precision
 
     product = torch.ones(2, 2)
     for wish, dtype in {"": torch.float32, "0": torch.float32, "1": torch.bfloat16}.items():

@@ -9,9 +9,10 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 import colorlib
-from colorlib import data
+from colorlib import batches, data
+from colorlib.batches import Batches, vary_tone
 from colorlib.color import rgb_to_lab, split_lab
-from colorlib.data import Batches, make_loaders, vary_tone
+from colorlib.data import make_loaders
 from colorlib.images import fit_square, read_image
 
 
@@ -228,7 +229,7 @@ def test_labels_are_the_class_folders_of_the_pictures_given(classes):
         rgb = colorlib.color.to_uint8(colorlib.lab_to_rgb(colorlib.join_lab(L, ab)))
         for picture, label in zip(rgb, labels.tolist(), strict=True):
             name = names.get(picture.numpy().tobytes()) or names[picture.flip(-1).contiguous().numpy().tobytes()]
-            assert name == ("loose" if label == data.NO_LABEL else loaders.classes[label])
+            assert name == ("loose" if label == batches.NO_LABEL else loaders.classes[label])
 
 
 def test_labels_asked_of_a_source_without_classes_are_refused(tmp_path, folder):

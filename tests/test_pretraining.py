@@ -8,7 +8,8 @@ from torch import nn
 
 import colorlib
 from colorlib import __main__ as cli
-from colorlib.data import NO_LABEL, Batches, make_loaders
+from colorlib.batches import NO_LABEL, Batches
+from colorlib.data import make_loaders
 from colorlib.pretraining import GreyClassifier, fit_labels, label_accuracy
 
 

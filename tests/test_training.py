@@ -9,10 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from colorlib import losses, training
-from colorlib.data import NO_LABEL, make_loaders
+from colorlib import loop, losses, training
+from colorlib.batches import NO_LABEL
+from colorlib.data import make_loaders
+from colorlib.loop import History
 from colorlib.patchgan import PatchDiscriminator
-from colorlib.training import History, fit_gan, fit_reconstruction, reconstruction_step
+from colorlib.training import fit_gan, fit_reconstruction, reconstruction_step
 from colorlib.unet import UNet
 
 
@@ -94,11 +96,9 @@ def test_an_interruption_without_a_checkpoint_keeps_what_was_learned(loaders, mo
 
 
 def test_checkpoints_are_written_along_the_way(loaders, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     written = []
-    monkeypatch.setattr(
-        training, "_save", lambda path, state, settings, history, place, sums: written.append(dict(place))
-    )
+    monkeypatch.setattr(loop, "_save", lambda path, state, settings, history, place, sums: written.append(dict(place)))
     fit_reconstruction(small_net(), loaders, epochs=1, checkpoint=tmp_path / "c.pt")
     assert [place["batch"] for place in written[:3]] == [1, 2, 3]
 

@@ -5,7 +5,7 @@ Each step takes and returns (H, W, 3) uint8 sRGB. `age` applies them in the orde
 
 import numpy as np
 
-from colorlib.data import LUMA
+from colorlib.batches import LUMA
 
 # A print on yellowed paper: what is left of red, green and blue where the paper is bare (a mild brown-yellow).
 SEPIA = (1.0, 0.87, 0.68)

@@ -22,9 +22,10 @@ import numpy as np
 import torch
 
 from colorlib import scenes
+from colorlib.batches import Batches
 from colorlib.color import AB_SCALE
 from colorlib.config import pick_device, seed_everything
-from colorlib.data import Batches, bundled_photo, make_loaders
+from colorlib.data import bundled_photo, make_loaders
 from colorlib.files import atomic_write, load_tensors, save_tensors
 from colorlib.images import fit_square
 from colorlib.lessons.tagger import fit_tagger
