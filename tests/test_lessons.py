@@ -402,6 +402,19 @@ def test_chapter_03_builds_the_packages_unet(skips):
     assert torch.equal(by_hand(L), packaged(L))
 
 
+@pytest.mark.parametrize("name", ["photos_resnet"])
+def test_a_stored_training_has_the_numbers_of_its_pictures(name):
+    """The photos that it was reported on are not here; those that libraries ship are, and the stored ab for them."""
+    record, pictures = experiments.stored_training(name)
+    assert any("colorlib train --source photos" in command for command in record["commands"])
+    shipped = experiments.library_photos()
+    _, ab = shipped.first(7)
+    assert pictures.keys() == record["table"].keys()
+    for label, packed in pictures.items():
+        ratio = (experiments.unpack_ab(packed) - ab).abs().mean() / ab.abs().mean()
+        assert ratio == pytest.approx(record["table"][label]["library: ab MAE / grey"], abs=0.01)
+
+
 def test_chapter_03_builds_the_packages_step():
     from colorlib.training import reconstruction_step as packaged
 

@@ -6,9 +6,10 @@ A table stands between `<!-- NAME -->` and `<!-- end -->`; the text around it is
 import re
 from pathlib import Path
 
-from colorlib.lessons.experiments import EXPERIMENTS, stored
+from colorlib.lessons.experiments import EXPERIMENTS, stored, stored_training
 
 RESULTS = Path(__file__).resolve().parent.parent / "RESULTS.md"
+TRAININGS = ("photos_resnet",)  # on photos that can't be committed, kept by tools/store_training.py
 SCORES = {
     "ab_mae/determined": "determined",
     "ab_mae/edges": "edges",
@@ -39,13 +40,27 @@ def table(name: str) -> str:
     return f"{text}\n\n`{record['command']}`, {record['seconds']} s on {record['device']}: {record['settings']}"
 
 
+def training_table(name: str) -> str:
+    """Return the record of a stored training as a Markdown table, with its commands below."""
+    record, _ = stored_training(name)
+    keys = list(next(iter(record["table"].values())))
+    lines = [["", *keys], ["---"] * (len(keys) + 1)]
+    for label, row in record["table"].items():
+        lines.append([label, *(str(row[key]) if key == "seconds" else f"{row[key]:.3f}" for key in keys)])
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    commands = "\n".join(record["commands"])
+    return f"{text}\n\nOn {record['device']}:\n\n```\n{commands}\n```"
+
+
 def with_tables(text: str) -> str:
     """Return the text of RESULTS.md with every marked table made anew."""
-    for name in EXPERIMENTS:
+    makers = dict.fromkeys(EXPERIMENTS, table) | dict.fromkeys(TRAININGS, training_table)
+    for name, make in makers.items():
         block = re.compile(rf"(<!-- {name} -->).*?(<!-- end -->)", re.DOTALL)
         if not block.search(text):
             raise ValueError(f"RESULTS.md has no place for {name}: add <!-- {name} --> and <!-- end -->.")
-        text = block.sub(lambda match, name=name: f"{match[1]}\n{table(name)}\n{match[2]}", text)
+        made = f"\n{make(name)}\n"
+        text = block.sub(lambda match, made=made: match[1] + made + match[2], text)
     return text
 
 
