@@ -17,7 +17,7 @@ MODELS = {"unet": 2e-2, "pix2pix": 2e-2, "resnet": 1e-3, "resnet-pix2pix": 1e-3,
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train a generator in one or two stages; write `generator.safetensors` and the checkpoints to a folder."""
+    """Train a generator in one or two stages; write each stage's weights and checkpoint to a folder."""
     from colorlib.config import seed_everything
     from colorlib.metrics import evaluate
     from colorlib.patchgan import PatchDiscriminator
