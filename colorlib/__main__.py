@@ -36,6 +36,8 @@ def train(options: argparse.Namespace) -> int:
     print(loaders)
     options.lr = MODELS[options.model] if options.lr is None else options.lr
     if options.model == "encoder":
+        if options.init or options.epochs < 1:
+            raise ValueError("--model encoder starts from random numbers and needs an epoch: no --init, no --epochs 0.")
         return _train_encoder(options, loaders, out, checkpoints[2])
     if options.init:
         generator = load_generator(options.init)

@@ -75,5 +75,9 @@ def test_the_command_makes_an_encoder_that_a_resnet_starts_from(folder, tmp_path
     given = colorlib.resnet_unet("resnet18", weights).encoder
     assert all(torch.equal(a, b) for a, b in zip(net.encoder.parameters(), given.parameters()))
 
+    for unfit in (["--epochs", "0"], ["--init", str(weights)]):
+        assert cli.main([*common, *unfit, "--model", "encoder", "--out", str(tmp_path / "none")]) == 1
+        assert "--model encoder starts from random numbers" in capsys.readouterr().err
+
     assert cli.main(["train", "--source", "scenes", "--model", "encoder", "--out", str(tmp_path / "none")]) == 1
     assert "no class folders" in capsys.readouterr().err
