@@ -21,7 +21,7 @@ UPLOAD_LIMIT := 104857600
 
 help:
 	@echo "make lab          open the series in JupyterLab (the first time, it makes $(VENV))"
-	@echo "make app          colour photos in a page without code, on http://127.0.0.1:8866"
+	@echo "make app          color photos in a page without code, on http://127.0.0.1:8866"
 	@echo "make test         unit tests, every notebook, browser tests"
 	@echo "make lint         check the style of code and notebooks with ruff"
 	@echo "make notebooks    run the notebooks again and store their outputs; ARGS=\"03 04\" for some"

@@ -1,4 +1,4 @@
-"""colorlib: learn image colorization with its notebooks, colour photos with its functions.
+"""colorlib: learn image colorization with its notebooks, color photos with its functions.
 
 Names are loaded when first used, so that `import colorlib` stays light: no fastai, ipywidgets, matplotlib or
 scikit-learn comes with it.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from colorlib.data import Loaders
     from colorlib.loop import History
 
-# Each command imports what it needs when it runs: the help comes at once, and colouring waits for no training code.
+# Each command imports what it needs when it runs: the help comes at once, and coloring waits for no training code.
 # The models to train, and the peak of the learning rate that suits their first stage.
 MODELS = {"unet": 2e-2, "pix2pix": 2e-2, "resnet": 1e-3, "resnet-pix2pix": 1e-3, "encoder": 2e-3}
 
@@ -87,11 +87,11 @@ def train(options: argparse.Namespace) -> int:
 
 def _train_encoder(options: argparse.Namespace, loaders: "Loaders", out: Path, checkpoint: Path) -> int:
     """Train a ResNet encoder to name photos, for `--encoder`; write `encoder.safetensors` and the checkpoint."""
-    from colorlib.pretraining import GreyClassifier, fit_labels
+    from colorlib.pretraining import GrayClassifier, fit_labels
     from colorlib.resnet import N_FEATURES, resnet_unet, save_encoder
 
     encoder = resnet_unet(options.arch, None).encoder
-    classifier = GreyClassifier(encoder, N_FEATURES, len(loaders.classes))
+    classifier = GrayClassifier(encoder, N_FEATURES, len(loaders.classes))
     history = fit_labels(
         classifier, loaders, epochs=options.epochs, lr=options.lr, checkpoint=checkpoint, resume=options.resume
     )
@@ -113,7 +113,7 @@ def _report(stage: str, history: "History", out: Path) -> bool:
 
 
 def colorize(options: argparse.Namespace) -> int:
-    """Colour photos at their own resolution, keeping their light; the results go to a folder."""
+    """Color photos at their own resolution, keeping their light; the results go to a folder."""
     from tqdm import tqdm
 
     from colorlib.albums import file_id, plan_results
@@ -140,7 +140,7 @@ def colorize(options: argparse.Namespace) -> int:
             done += 1
         except (ValueError, RuntimeError, OSError, MemoryError) as error:
             failed(error if str(photo) in str(error) else f"{photo}: {error}")
-    print(f"{done} coloured, {failures} failed; results are in {options.out}")
+    print(f"{done} colored, {failures} failed; results are in {options.out}")
     return 1 if failures else 0
 
 
@@ -155,7 +155,7 @@ def measure(options: argparse.Namespace) -> int:
     generator = load_generator(options.weights).to(pick_device(options.device))
     loaders = _loaders(options)
     print(loaders)
-    scores = {"grey": evaluate(lambda L: torch.zeros_like(L).expand(-1, 2, -1, -1), loaders.test)}
+    scores = {"gray": evaluate(lambda L: torch.zeros_like(L).expand(-1, 2, -1, -1), loaders.test)}
     scores[options.weights] = evaluate(generator, loaders.test)
     for name, values in scores.items():
         print(name)
@@ -176,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="colorlib", description="Learn to colour grey photos.")
+    parser = argparse.ArgumentParser(prog="colorlib", description="Learn to color gray photos.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     data = argparse.ArgumentParser(add_help=False)
@@ -228,7 +228,7 @@ def _parser() -> argparse.ArgumentParser:
         "--store-size", type=int, help="px at which photos are kept to take crops from (default: 2 x size)"
     )
     train_parser.add_argument(
-        "--vary-tone", action="store_true", help="vary contrast, and luma against L*: for photos that were stored grey"
+        "--vary-tone", action="store_true", help="vary contrast, and luma against L*: for photos that were stored gray"
     )
     train_parser.add_argument(
         "--spectral-norm", action="store_true", help="in the discriminator, in place of BatchNorm"
@@ -270,7 +270,7 @@ exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted (n
 def _add_colorize(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "colorize",
-        help="colour photos",
+        help="color photos",
         description=colorize.__doc__,
         epilog=COLORIZE_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -295,7 +295,7 @@ def _add_colorize(commands: argparse._SubParsersAction) -> None:
         type=_checked(float, "check_saturation"),
         default=1.0,
         metavar="S",
-        help="strength of the colors: 0 grey, 1 as predicted (default: %(default)s)",
+        help="strength of the colors: 0 gray, 1 as predicted (default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist already")
     parser.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")

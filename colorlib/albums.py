@@ -16,9 +16,7 @@ def plan_results(inputs: list[str], out: Path, failed: Callable[[Exception | str
             photos.setdefault(os.path.abspath(path), (path, Path(path.name)))
             continue
         found = find_images(path, on_error=failed)
-        if (
-            Path(os.path.realpath(path)) in results.parents
-        ):  # what an earlier run left there is not to be coloured again
+        if Path(os.path.realpath(path)) in results.parents:  # what an earlier run left there is not to be colored again
             found = [photo for photo in found if results not in Path(os.path.realpath(photo)).parents]
         if not found:
             failed(f"{path}: there are no photos in this folder.")

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 
 from colorlib.color import rgb_to_lab, split_lab
 
-LUMA = (0.299, 0.587, 0.114)  # what a stored grey photo keeps of red, green and blue (ITU-R BT.601)
+LUMA = (0.299, 0.587, 0.114)  # what a stored gray photo keeps of red, green and blue (ITU-R BT.601)
 NO_LABEL = -100  # what torch's cross entropy leaves out
 
 
 @dataclass(frozen=True)
 class Masks:
-    """Where the colours of a set of scenes are determined, ambiguous, or near an edge; (N, H, W), in loader order."""
+    """Where the colors of a set of scenes are determined, ambiguous, or near an edge; (N, H, W), in loader order."""
 
     determined: torch.Tensor  # bool
     ambiguous: torch.Tensor  # bool
@@ -106,7 +106,7 @@ def _crop_and_flip(rgb: torch.Tensor, size: int, rng: np.random.Generator) -> to
 def vary_tone(rgb: torch.Tensor, L: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Return the L that other films, cameras and scans would have given of these pictures.
 
-    Half of them get the L of their stored grey picture (luma, ITU-R BT.601) in place of their own, and each a contrast
+    Half of them get the L of their stored gray picture (luma, ITU-R BT.601) in place of their own, and each a contrast
     of 0.7 to 1.1 times its own around its mean, and up to 8 lightness units more or less.
 
     Args:

@@ -66,7 +66,7 @@ def lab_to_rgb(lab: torch.Tensor, clip: bool = True) -> torch.Tensor:
 def lab_to_rgb_keeping_light(lab: torch.Tensor) -> torch.Tensor:
     """Convert CIE Lab to gamma-encoded sRGB; a color that sRGB can't show gives up saturation, never L.
 
-    Such a color is mixed, in linear light, with the grey of its own luminance, no more than it needs. Both have the
+    Such a color is mixed, in linear light, with the gray of its own luminance, no more than it needs. Both have the
     same L, so every mixture has; clipping instead makes a vivid dark blue much lighter.
 
     Args:
@@ -79,7 +79,7 @@ def lab_to_rgb_keeping_light(lab: torch.Tensor) -> torch.Tensor:
     linear = _lab_to_linear(lab)
     Y = _mix(XYZ_FROM_RGB[1:2], linear)  # (..., 1, H, W), in [0, 1]
     highest, lowest = linear.amax(-3, keepdim=True), linear.amin(-3, keepdim=True)
-    tiny = torch.finfo(linear.dtype).tiny  # a grey pixel has no distance to divide by, and needs no mixing
+    tiny = torch.finfo(linear.dtype).tiny  # a gray pixel has no distance to divide by, and needs no mixing
     share = torch.minimum((1 - Y) / (highest - Y).clamp(min=tiny), Y / (Y - lowest).clamp(min=tiny)).clamp(0, 1)
     return _encode_srgb(torch.lerp(Y, linear, share)).clamp(0, 1)
 
@@ -115,7 +115,7 @@ def to_uint8(rgb: torch.Tensor) -> torch.Tensor:
 
 
 def rgb_to_luma(rgb: torch.Tensor) -> torch.Tensor:
-    """Return the grey that image programs store: 0.299 R + 0.587 G + 0.114 B of the gamma-encoded values.
+    """Return the gray that image programs store: 0.299 R + 0.587 G + 0.114 B of the gamma-encoded values.
 
     Args:
         rgb: (..., 3, H, W); float in [0, 1], or uint8.

@@ -1,4 +1,4 @@
-"""From a photo to a coloured photo: the network sees it small, the result has every pixel of the original's light."""
+"""From a photo to a colored photo: the network sees it small, the result has every pixel of the original's light."""
 
 import numbers
 import os
@@ -29,7 +29,7 @@ Picture = str | os.PathLike | BinaryIO | Image.Image | np.ndarray
 
 
 class Colorizer:
-    """Colour photos, grey or not, with a generator.
+    """Color photos, gray or not, with a generator.
 
     Args:
         generator: any module L (B, 1, h, w) -> ab (B, 2, h, w), both network-scaled to [-1, 1].
@@ -72,13 +72,13 @@ class Colorizer:
             raise WeightsError(f"{name_or_path}: in the file's notes, {error}") from error
 
     def colorize(self, image_or_path: Picture, render_size: int | None = None, saturation: float = 1.0) -> Image.Image:
-        """Colour one photo at its own resolution.
+        """Color one photo at its own resolution.
 
         Args:
             image_or_path: a path, a binary file object, a PIL image, or an array (H, W, 3) or (H, W), uint8 sRGB. Of a
-                coloured photo only the L is used.
+                colored photo only the L is used.
             render_size: instead of the one the Colorizer was made with.
-            saturation: multiplies ab; 0 gives grey, 1 what the network predicts. In [0, 10].
+            saturation: multiplies ab; 0 gives gray, 1 what the network predicts. In [0, 10].
         Returns:
             RGB, upright, with the photo's own L. `info` holds "icc_profile" (sRGB) and, where the photo had it, "exif"
             (without the orientation, which is applied), so that `save_image` keeps both.
@@ -121,7 +121,7 @@ def paint(rgb: np.ndarray, L_small: torch.Tensor, ab: torch.Tensor, saturation: 
         L_small, ab: (1, 1, h, w) and (1, 2, h, w), network-scaled: the same picture small, and its colors.
         saturation: multiplies ab, in [0, 10].
     Returns:
-        (H, W, 3) uint8, sRGB. Colors that sRGB can't show at that L are made greyer, see `lab_to_rgb_keeping_light`.
+        (H, W, 3) uint8, sRGB. Colors that sRGB can't show at that L are made grayer, see `lab_to_rgb_keeping_light`.
     Raises:
         ValueError: `saturation` is out of range.
     """
@@ -181,7 +181,7 @@ def check_saturation(saturation: float) -> float:
     """Return `saturation`; raise ValueError unless it is a number from 0 to 10."""
     number = isinstance(saturation, numbers.Real) and not isinstance(saturation, bool)
     if not number or not 0 <= saturation <= MAX_SATURATION:  # also when it is not a number (nan)
-        raise ValueError(f"saturation must be a number from 0 (grey) to {MAX_SATURATION:g}, got {saturation!r}.")
+        raise ValueError(f"saturation must be a number from 0 (gray) to {MAX_SATURATION:g}, got {saturation!r}.")
     return float(saturation)
 
 
@@ -189,12 +189,12 @@ def _read(image_or_path: Picture) -> tuple[np.ndarray, dict]:
     """Return any kind of picture as (H, W, 3) uint8, and its EXIF as an image's `info`."""
     if isinstance(image_or_path, np.ndarray):
         shape = image_or_path.shape
-        grey = image_or_path.ndim == 2
-        if image_or_path.dtype != np.uint8 or 0 in shape or not (grey or (len(shape) == 3 and shape[2] == 3)):
+        gray = image_or_path.ndim == 2
+        if image_or_path.dtype != np.uint8 or 0 in shape or not (gray or (len(shape) == 3 and shape[2] == 3)):
             raise ValueError(
                 f"an image array must be uint8 of shape (H, W, 3) or (H, W), got {image_or_path.dtype} {shape}."
             )
-        rgb = np.repeat(image_or_path[..., None], 3, axis=2) if grey else image_or_path
+        rgb = np.repeat(image_or_path[..., None], 3, axis=2) if gray else image_or_path
         return np.ascontiguousarray(rgb), {}
     if isinstance(image_or_path, Image.Image):
         image = as_srgb(image_or_path)

@@ -76,7 +76,7 @@ def make_loaders(
         seed: decides the painted training scenes and every random draw. Held-out pictures do not depend on it.
         store_size: side at which training photos are kept, pixels; crops are taken at scales between it and `size`.
             Default 2 × size. Held-out photos are seen whole.
-        vary_tone: train on photos whose L varies as that of stored grey photos does; see `batches.vary_tone`.
+        vary_tone: train on photos whose L varies as that of stored gray photos does; see `batches.vary_tone`.
         labels: tell which class folder a photo lies in: `train` yields (L, ab, labels), all parts have `labels`. Class
             folders are those that hold photos and stand side by side; a photo elsewhere has `NO_LABEL`.
         device: where the store lives and the batches come out.
@@ -133,7 +133,7 @@ def _folder_loaders(
     store_size: int,
     seed: int,
     tone: bool,
-    labelled: bool,
+    labeled: bool,
     common: dict,
 ) -> Loaders:
     paths = _in_split_order(folder)
@@ -149,7 +149,7 @@ def _folder_loaders(
     test, valid, train = pictures[:n_test], pictures[n_test : 2 * n_test], pictures[2 * n_test :]
     valid, test = ([fit_square(picture, common["size"]) for picture in part] for part in (valid, test))
     loaders = _photo_loaders(str(folder), train, valid, test, skipped, seed, 1, tone, common)
-    if not labelled:
+    if not labeled:
         return loaders
     classes, labels = class_labels(read)
     if not classes:

@@ -244,7 +244,7 @@ def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Bring grey of 16 or 32 bits or of floating point to mode "L", which Pillow would clip; pass others on."""
+    """Bring gray of 16 or 32 bits or of floating point to mode "L", which Pillow would clip; pass others on."""
     if image.mode[0] not in "IF":  # I, I;16, I;16B, F
         return image
     values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)

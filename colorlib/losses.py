@@ -16,7 +16,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 AdversarialLoss = Callable[[torch.Tensor, bool], torch.Tensor]
 
 RECONSTRUCTION: dict[str, Loss] = {
-    "l1": F.l1_loss,  # best answer where colour is uncertain: the median, per channel
+    "l1": F.l1_loss,  # best answer where color is uncertain: the median, per channel
     "l2": F.mse_loss,  # best answer: the mean
     "huber": F.smooth_l1_loss,  # l2 for small errors, l1 for large ones
 }
@@ -38,7 +38,7 @@ def lsgan(logits: torch.Tensor, real: bool) -> torch.Tensor:
 def hinge(logits: torch.Tensor, real: bool) -> torch.Tensor:
     """Return the hinge loss of a discriminator: logits beyond ±1 on the right side cost nothing.
 
-    A generator does not use it: it maximises the logits themselves, see `generator_hinge`. Source: Lim & Ye 2017.
+    A generator does not use it: it maximizes the logits themselves, see `generator_hinge`. Source: Lim & Ye 2017.
     """
     return F.relu(1 - logits if real else 1 + logits).mean()
 

@@ -1,14 +1,14 @@
-"""How good is a coloured picture? Every term the notebooks use is defined here, once.
+"""How good is a colored picture? Every term the notebooks use is defined here, once.
 
 - *ab MAE*: mean absolute error of a and b, in Lab units, averaged over both and over the pixels named.
 - *ΔE2000*: CIEDE2000 difference of predicted and true Lab (L is the same in both), averaged over the pixels named.
-- *chroma ratio*: mean predicted chroma / mean true chroma over the pixels named; 0 = grey, 1 = as colourful as truth.
-- *PSNR* (dB), *SSIM*, *colourfulness*: per picture, on RGB limited to what a screen shows, averaged over pictures.
-- *determined* pixels: the colour follows from the grey picture. *Ambiguous* ones: it can't.
+- *chroma ratio*: mean predicted chroma / mean true chroma over the pixels named; 0 = gray, 1 = as colorful as truth.
+- *PSNR* (dB), *SSIM*, *colorfulness*: per picture, on RGB limited to what a screen shows, averaged over pictures.
+- *determined* pixels: the color follows from the gray picture. *Ambiguous* ones: it can't.
 - *edges*: pixels within 2 px of an object boundary, ambiguous ones left out.
 - *hue entropy*: entropy of the per-object mean hue over 8 bins, divided by log 8; 1 = uniform, 0 = one hue.
 - *hue spread*: circular variance of hue within one ambiguous object, pixels weighted by chroma, averaged over objects;
-  0 = one hue per object, towards 1 = every hue in it.
+  0 = one hue per object, toward 1 = every hue in it.
 
 An *object* is the ambiguous pixels of one picture that share an id; objects under 6 px are left out. An object without
 any chroma has no hue: it counts as hue 0 and spread 0. A mean over no pixels or no objects is nan.
@@ -42,7 +42,7 @@ def ab_mae(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tensor | No
 
 
 def chroma_ratio(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tensor | None = None) -> float:
-    """Return mean predicted chroma / mean true chroma over the pixels named: 0 = grey, 1 = as colourful as truth.
+    """Return mean predicted chroma / mean true chroma over the pixels named: 0 = gray, 1 = as colorful as truth.
 
     Arguments and errors are those of `ab_mae`; inf or nan where the truth has no chroma at all.
     """
@@ -64,11 +64,11 @@ def delta_e2000(lab1: torch.Tensor, lab2: torch.Tensor) -> torch.Tensor:
     if lab1.shape != lab2.shape or lab1.ndim < 3 or lab1.shape[-3] != 3:
         raise ValueError(f"Both must be (..., 3, H, W), got {tuple(lab1.shape)} and {tuple(lab2.shape)}.")
     (L1, a1, b1), (L2, a2, b2) = lab1.unbind(-3), lab2.unbind(-3)
-    stretch = 1.5 - 0.5 * _saturated((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2)  # 1 + G: greys need more a
+    stretch = 1.5 - 0.5 * _saturated((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2)  # 1 + G: grays need more a
     C1, C2 = torch.hypot(stretch * a1, b1), torch.hypot(stretch * a2, b2)
     h1 = torch.atan2(b1, stretch * a1).remainder(math.tau)
     h2 = torch.atan2(b2, stretch * a2).remainder(math.tau)
-    colorless = C1 * C2 == 0  # then a hue difference has no meaning, and the mean hue is that of the coloured one
+    colorless = C1 * C2 == 0  # then a hue difference has no meaning, and the mean hue is that of the colored one
 
     step = h2 - h1
     step = step - math.tau * (step > math.pi).to(step) + math.tau * (step < -math.pi).to(step)
@@ -121,7 +121,7 @@ def ssim(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
 
 
 def colorfulness(rgb: torch.Tensor) -> torch.Tensor:
-    """Return the colourfulness of each picture: 0 = grey, about 15 = slight, above 80 = extreme.
+    """Return the colorfulness of each picture: 0 = gray, about 15 = slight, above 80 = extreme.
 
     Args:
         rgb: (B, 3, H, W) in [0, 1], counted as 0 to 255; the result is (B,).
@@ -172,7 +172,7 @@ def hue_entropy(ab: torch.Tensor, objects: torch.Tensor, ambiguous: torch.Tensor
 
 @torch.no_grad()
 def evaluate(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) -> dict[str, float]:
-    """Score a colouriser on a whole set of pictures; batch size makes no difference.
+    """Score a colorizer on a whole set of pictures; batch size makes no difference.
 
     Args:
         predict: L (B, 1, H, W) in [-1, 1] -> ab (B, 2, H, W). A module is put in eval mode and handed back as it was;
@@ -226,7 +226,7 @@ def _pixel_totals(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor,
 
 
 def _picture_scores(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor) -> torch.Tensor:
-    """Return PSNR, SSIM, colourfulness and true colourfulness of each picture: float64 (B, 4) on the CPU."""
+    """Return PSNR, SSIM, colorfulness and true colorfulness of each picture: float64 (B, 4) on the CPU."""
     pred, true = lab_to_rgb(join_lab(L, ab_pred)), lab_to_rgb(join_lab(L, ab_true))
     scores = psnr(pred, true), ssim(pred, true), colorfulness(pred), colorfulness(true)
     return torch.stack(scores, dim=1).cpu().double()
@@ -274,7 +274,7 @@ def _chroma(ab: torch.Tensor) -> torch.Tensor:
 
 
 def _saturated(chroma: torch.Tensor) -> torch.Tensor:
-    return (chroma**7 / (chroma**7 + 25.0**7)).sqrt()  # 0 = grey, towards 1 = vivid
+    return (chroma**7 / (chroma**7 + 25.0**7)).sqrt()  # 0 = gray, toward 1 = vivid
 
 
 def _blur(planes: torch.Tensor) -> torch.Tensor:

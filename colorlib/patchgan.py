@@ -9,14 +9,14 @@ from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 
 
 class PatchDiscriminator(nn.Module):
-    """Score patches of a coloured picture: L (B, 1, H, W) and ab (B, 2, H, W) -> logits (B, 1, h, w).
+    """Score patches of a colored picture: L (B, 1, H, W) and ab (B, 2, H, W) -> logits (B, 1, h, w).
 
     A logit above 0 says "real". Each one sees a patch of `patch_size` × `patch_size` pixels, and no more.
 
     Args:
         base_channels: channels after the first convolution; each further one doubles them, up to eight times as many.
         n_down: convolutions of stride 2. 3 gives the paper's patch of 70 px, 2 one of 34 px, 1 one of 16 px.
-        conditional: look at L as well as ab. Without it, it can only judge whether colours look likely at all.
+        conditional: look at L as well as ab. Without it, it can only judge whether colors look likely at all.
         spectral_norm: limit how fast each layer's answer can change (Miyato et al. 2018), in place of BatchNorm.
     """
 

@@ -1,4 +1,4 @@
-"""An encoder that knows something before it learns colour: it has learned to name grey photos, by their class folders.
+"""An encoder that knows something before it learns color: it has learned to name gray photos, by their class folders.
 
 ImageNet's weights are better, where they can be had. This is the same idea for one's own photos, offline.
 """
@@ -13,12 +13,12 @@ from colorlib.batches import NO_LABEL, Batches
 from colorlib.data import Loaders
 from colorlib.loop import History, mixed_precision, run_epochs
 from colorlib.losses import label_cross_entropy
-from colorlib.resnet import NormalizeGrey
+from colorlib.resnet import NormalizeGray
 from colorlib.unet import LabelHead
 
 
-class GreyClassifier(nn.Sequential):
-    """Name grey pictures: L (B, 1, H, W) in [-1, 1] -> logits (B, n_classes).
+class GrayClassifier(nn.Sequential):
+    """Name gray pictures: L (B, 1, H, W) in [-1, 1] -> logits (B, n_classes).
 
     Args:
         encoder: the encoder of a `ResNetUNet`, fed as that network feeds it.
@@ -27,7 +27,7 @@ class GreyClassifier(nn.Sequential):
     """
 
     def __init__(self, encoder: nn.Module, n_features: int, n_classes: int):
-        super().__init__(NormalizeGrey(), encoder, LabelHead(n_features, n_classes))
+        super().__init__(NormalizeGray(), encoder, LabelHead(n_features, n_classes))
 
 
 def fit_labels(

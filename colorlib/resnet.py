@@ -15,9 +15,9 @@ from colorlib.files import WeightsError, in_half_precision, in_whole_precision, 
 
 ENCODER_FORMAT = "colorlib encoder 1"
 ARCHS = ("resnet18", "resnet34")
-# The encoder's first layer is the sum of ImageNet's over red, green and blue, so it wants grey in [0, 1] with
+# The encoder's first layer is the sum of ImageNet's over red, green and blue, so it wants gray in [0, 1] with
 # ImageNet's mean and spread: the averages of the three channels' values.
-GREY_MEAN, GREY_STD = 0.449, 0.226
+GRAY_MEAN, GRAY_STD = 0.449, 0.226
 N_FEATURES = 512  # channels that the encoder of either gives, at 1/32 of the picture's side
 BUILD_SIZE = (64, 64)  # DynamicUnet measures its layers on a picture of this size; others work as well
 
@@ -40,11 +40,11 @@ class ResNetUNet(nn.Module):
 
     @property
     def encoder(self) -> nn.Sequential:
-        """The ResNet without its classifier: (B, 1, H, W) grey -> features."""
+        """The ResNet without its classifier: (B, 1, H, W) gray -> features."""
         return self.net.layers[0]
 
     def forward(self, L: torch.Tensor) -> torch.Tensor:
-        ab = torch.tanh(self.net(normalize_grey(L)))
+        ab = torch.tanh(self.net(normalize_gray(L)))
         return ab.as_subclass(torch.Tensor)
 
     def __deepcopy__(self, memo: dict) -> "ResNetUNet":
@@ -54,16 +54,16 @@ class ResNetUNet(nn.Module):
         return copy.train(self.training)
 
 
-def normalize_grey(L: torch.Tensor) -> torch.Tensor:
-    """Turn L in [-1, 1] into what a pretrained encoder expects of a grey picture."""
-    return ((L + 1) / 2 - GREY_MEAN) / GREY_STD
+def normalize_gray(L: torch.Tensor) -> torch.Tensor:
+    """Turn L in [-1, 1] into what a pretrained encoder expects of a gray picture."""
+    return ((L + 1) / 2 - GRAY_MEAN) / GRAY_STD
 
 
-class NormalizeGrey(nn.Module):
-    """`normalize_grey` as the first layer of a network."""
+class NormalizeGray(nn.Module):
+    """`normalize_gray` as the first layer of a network."""
 
     def forward(self, L: torch.Tensor) -> torch.Tensor:
-        return normalize_grey(L)
+        return normalize_gray(L)
 
 
 def _import_fastai() -> tuple:
@@ -121,7 +121,7 @@ def save_encoder(encoder: nn.Module, path: str | os.PathLike, notes: dict | None
 def encoder_state(resnet_state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Turn the weights of a torchvision ResNet into those of a one-channel encoder made by `create_body`.
 
-    The layers get numbers instead of names, the classifier goes, and the first layer is summed over RGB: on a grey
+    The layers get numbers instead of names, the classifier goes, and the first layer is summed over RGB: on a gray
     picture, where R = G = B, that gives the same answer.
     """
     numbers = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}

@@ -1,4 +1,4 @@
-"""The painted world: small scenes in which we know which colors follow from the grey picture and which can't.
+"""The painted world: small scenes in which we know which colors follow from the gray picture and which can't.
 
 Sky, grass, brick: the kind of a thing and its L fix the color, so a network can learn it.
 Balloons, cars, doors: the hue is drawn uniformly from the wheel and L knows nothing of it, so nobody can.
@@ -202,7 +202,7 @@ def _place(rng, xs, ys, w, h, boxes, tries=40):
     return best
 
 
-# --- what colors follow from the grey picture ------------------------------------------------------------------------
+# --- what colors follow from the gray picture ------------------------------------------------------------------------
 
 
 def _sky(canvas, rng, horizon):
@@ -347,7 +347,7 @@ def _random_paint(rng):
 def _chroma_limits() -> np.ndarray:
     """Return the chroma painted at hues 0 … 360° in steps of 2°: inside sRGB at every L that shading reaches.
 
-    It is the same for opposite hues, so the mean and the median color of all objects are grey.
+    It is the same for opposite hues, so the mean and the median color of all objects are gray.
     """
     hue = torch.arange(0, 360, 2, dtype=torch.float64).deg2rad()
     L = torch.linspace(OBJECT_L[0] + SHADING[0], OBJECT_L[1] + SHADING[1], 9, dtype=torch.float64)

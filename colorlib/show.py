@@ -24,7 +24,7 @@ STYLE = {
 }  # fmt: skip
 WIDTH = 9.0  # inches, of the widest figures
 GAP = 5  # pixels between pictures
-# Okabe and Ito's colours, without the yellow that white paper swallows; markers and dashes tell curves apart as well.
+# Okabe and Ito's colors, without the yellow that white paper swallows; markers and dashes tell curves apart as well.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS, DASHES, HATCHES = ("o", "s", "^", "D", "v", "P", "X"), ("-", "--", "-.", (0, (1, 1))), ("", "///", "...", "xx")
 A_COLORS = "PiYG_r"  # green to magenta, as the axis itself
@@ -32,7 +32,7 @@ B_COLORS = LinearSegmentedColormap.from_list("blue_yellow", ["#1F4E9C", "#7FA6DB
 # What a key ends with, before any "/region" -> the quantity; keys of one quantity share an axis.
 QUANTITIES = {
     "ab_mae": "ab MAE (Lab units)", "delta_e2000": "ΔE2000", "psnr": "PSNR (dB)", "ssim": "SSIM (1 = same)",
-    "colorfulness": "colourfulness", "colorfulness_true": "colourfulness", "chroma_ratio": "chroma ratio (1 = truth)",
+    "colorfulness": "colorfulness", "colorfulness_true": "colorfulness", "chroma_ratio": "chroma ratio (1 = truth)",
     "hue_entropy": "hue entropy (1 = uniform)", "hue_spread": "hue spread (0 = one hue)",
     "hue_spread_true": "hue spread (0 = one hue)", "l1": "L1 loss (network units)", "lr": "learning rate",
     "seconds": "time (s)",
@@ -59,10 +59,10 @@ def _figure(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 @_figure
 def pictures(rows: Mapping[str, Iterable], columns: int | None = None, titles: Sequence[str] | None = None) -> Figure:
-    """Draw a grid of pictures, one labelled row per entry.
+    """Draw a grid of pictures, one labeled row per entry.
 
     Args:
-        rows: name -> batch: (N, 3, H, W) RGB or (N, 1, H, W) grey, float in [0, 1] or uint8, tensor or array; or a list
+        rows: name -> batch: (N, 3, H, W) RGB or (N, 1, H, W) gray, float in [0, 1] or uint8, tensor or array; or a list
             of such pictures, also (H, W, 3), in sizes of their own. N is the same in every row.
         columns: how many pictures of each batch to show; as a rule up to 6.
         titles: one per column.
@@ -101,24 +101,24 @@ def pictures(rows: Mapping[str, Iterable], columns: int | None = None, titles: S
 
 
 def predictions(L: torch.Tensor, ab_true: torch.Tensor, **named_ab_preds: torch.Tensor) -> Figure:
-    """Draw the rows grey | one per prediction | truth.
+    """Draw the rows gray | one per prediction | truth.
 
     Args:
-        L: (B, 1, H, W) in [-1, 1]; the first row shows it as neutral Lab colour.
+        L: (B, 1, H, W) in [-1, 1]; the first row shows it as neutral Lab color.
         ab_true: (B, 2, H, W) in [-1, 1].
         named_ab_preds: name -> (B, 2, H, W); an underscore in a name is drawn as a space.
     Raises:
-        ValueError: a shape doesn't fit, or a prediction is called "grey" or "truth".
+        ValueError: a shape doesn't fit, or a prediction is called "gray" or "truth".
     """
-    if taken := {"grey", "truth"} & named_ab_preds.keys():
+    if taken := {"gray", "truth"} & named_ab_preds.keys():
         raise ValueError(f"{taken.pop()!r} is a row of its own; give the prediction another name.")
-    rows = {"grey": torch.zeros_like(ab_true), **named_ab_preds, "truth": ab_true}
+    rows = {"gray": torch.zeros_like(ab_true), **named_ab_preds, "truth": ab_true}
     return pictures({name.replace("_", " "): _rgb(L, ab) for name, ab in rows.items()})
 
 
 @_figure
 def ab_planes(lab: torch.Tensor) -> Figure:
-    """Draw the three planes of one picture: L* in grey, a* and b* on shared symmetric limits.
+    """Draw the three planes of one picture: L* in gray, a* and b* on shared symmetric limits.
 
     Args:
         lab: (3, H, W) in Lab units.
@@ -221,7 +221,7 @@ def bars(table: Mapping[str, Mapping[str, float]], metrics: Sequence[str] | None
 
 @_figure
 def gamut(L: float = 50.0, size: int = 221) -> Figure:
-    """Draw the colours that sRGB can show at one lightness, on the ab plane; hatched where it can't.
+    """Draw the colors that sRGB can show at one lightness, on the ab plane; hatched where it can't.
 
     Args:
         L: lightness L*, 0 to 100.
@@ -282,12 +282,12 @@ def hue_wheel(hues_by_name: Mapping[str, torch.Tensor]) -> Figure:
 
 @_figure
 def error_map(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, limit: float | None = None) -> Figure:
-    """Draw grey | prediction | truth | error for one picture.
+    """Draw gray | prediction | truth | error for one picture.
 
     Args:
         L: (1, H, W) in [-1, 1].
         ab_pred, ab_true: (2, H, W) in [-1, 1].
-        limit: error at the end of the colour scale, Lab units, so that several maps compare; None: the largest here.
+        limit: error at the end of the color scale, Lab units, so that several maps compare; None: the largest here.
     Raises:
         ValueError: not one picture, or shapes that don't fit.
     """
@@ -295,7 +295,7 @@ def error_map(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, lim
         raise ValueError(f"error_map() wants one picture: L (1, H, W) and ab (2, H, W) twice, "
                          f"got {_shape(L)}, {_shape(ab_pred)} and {_shape(ab_true)}.")  # fmt: skip
     error = ((ab_pred - ab_true).detach().abs().mean(0) * AB_SCALE).cpu().numpy()  # (H, W), Lab units
-    shown = {"grey": torch.zeros_like(ab_true), "prediction": ab_pred, "truth": ab_true}
+    shown = {"gray": torch.zeros_like(ab_true), "prediction": ab_pred, "truth": ab_true}
     height = 0.35 + 2.1 * L.shape[-2] / L.shape[-1]
     figure, axes = plt.subplots(1, 4, figsize=(WIDTH, height), layout="compressed")
     for ax, (name, ab) in zip(axes, shown.items(), strict=False):

@@ -16,7 +16,7 @@ from colorlib.unet import LabelHead, UNet
 def reconstruction_step(
     generator: nn.Module, optimizer: torch.optim.Optimizer, L: torch.Tensor, ab: torch.Tensor, loss_fn: Loss
 ) -> torch.Tensor:
-    """Move the generator one step towards the true ab; return the loss, detached, before the step."""
+    """Move the generator one step toward the true ab; return the loss, detached, before the step."""
     with mixed_precision(L.device):
         ab_pred = generator(L)
     loss = loss_fn(ab_pred.float(), ab)
@@ -36,9 +36,9 @@ def joint_step(
     loss_fn: Loss,
     label_weight: float,
 ) -> dict[str, torch.Tensor]:
-    """Move generator and label head one step towards the true ab and the true labels (B,); return both losses.
+    """Move generator and label head one step toward the true ab and the true labels (B,); return both losses.
 
-    Source: Iizuka, Simo-Serra and Ishikawa 2016: who must name a picture learns features that colour needs, too.
+    Source: Iizuka, Simo-Serra and Ishikawa 2016: who must name a picture learns features that color needs, too.
     """
     with mixed_precision(L.device):
         ab_pred, features = generator.with_features(L)
@@ -124,7 +124,7 @@ def discriminator_step(
     ab_fake: torch.Tensor,
     loss_fn: AdversarialLoss,
 ) -> dict[str, torch.Tensor]:
-    """Move the discriminator one step towards "real" on ab and "fake" on ab_fake; the generator is left alone."""
+    """Move the discriminator one step toward "real" on ab and "fake" on ab_fake; the generator is left alone."""
     with mixed_precision(L.device):
         # One forward for both: BatchNorm would otherwise give each its own statistics, and the judge another problem
         # in training than afterwards.
@@ -147,7 +147,7 @@ def generator_step(
     reconstruction: Loss,
     lambda_l1: float,
 ) -> dict[str, torch.Tensor]:
-    """Move the generator, whose output `ab_fake` still has its graph, one step towards fooling and rebuilding.
+    """Move the generator, whose output `ab_fake` still has its graph, one step toward fooling and rebuilding.
 
     The discriminator is frozen meanwhile, its BatchNorm statistics too: gradients pass through it, none is kept.
     """
@@ -183,7 +183,7 @@ def fit_gan(
 
     Every step makes one fake: the discriminator judges it detached, the generator learns through it. Both use Adam
     with betas (0.5, 0.999), and a learning rate that falls to zero over the second half. The generator ends with the
-    exponential moving average (EMA) of its weights. No epoch is picked: by ab error, the greyest would win.
+    exponential moving average (EMA) of its weights. No epoch is picked: by ab error, the grayest would win.
 
     Args:
         generator: L -> ab, trained in place.

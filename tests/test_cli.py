@@ -23,7 +23,7 @@ def test_training_leaves_weights_that_can_be_measured(tmp_path, capsys, model, s
     assert colorlib.Colorizer.from_pretrained(out / f"{stages[-1]}.safetensors").render_size == 32
     assert cli.main(["evaluate", *SMALL, "--weights", str(out / f"{stages[-1]}.safetensors")]) == 0
     printed = capsys.readouterr().out
-    assert printed.index("grey") < printed.index("psnr")
+    assert printed.index("gray") < printed.index("psnr")
 
 
 def test_a_finished_training_is_not_overwritten_and_can_be_resumed(tmp_path, capsys):

@@ -11,7 +11,7 @@ from colorlib.color import lab_to_rgb_keeping_light, rgb_to_luma, to_uint8
 
 @pytest.fixture(scope="module")
 def rgb_grid() -> torch.Tensor:
-    """52³ colours that fill the sRGB cube, as one picture (3, 52, 2704), float64."""
+    """52³ colors that fill the sRGB cube, as one picture (3, 52, 2704), float64."""
     steps = torch.linspace(0, 1, 52, dtype=torch.float64)
     return torch.stack(torch.meshgrid(steps, steps, steps, indexing="ij")).reshape(3, 52, 52 * 52)
 
@@ -49,12 +49,12 @@ def test_documented_ranges(rgb_grid):
 
 
 @pytest.mark.slow
-def test_every_8_bit_colour_survives_the_round_trip():
+def test_every_8_bit_color_survives_the_round_trip():
     low = torch.arange(2**16, dtype=torch.int32)
     for red in range(256):
         rgb = torch.stack([torch.full_like(low, red), low >> 8, low & 255]).to(torch.uint8).view(3, 256, 256)
         back = to_uint8(colorlib.lab_to_rgb(colorlib.rgb_to_lab(rgb)))
-        assert torch.equal(back, rgb), f"a colour with red = {red} changed"
+        assert torch.equal(back, rgb), f"a color with red = {red} changed"
 
 
 def test_network_scaling_is_its_own_inverse(rgb_grid):
@@ -97,7 +97,7 @@ def test_colors_outside_the_gamut_give_up_saturation_not_light():
     assert torch.allclose(rgb[:, inside], plain[:, inside], atol=1e-9)
     again = colorlib.rgb_to_lab(rgb)
     assert (again[0] - lab[0]).abs().max() < 0.01
-    # No greyer than need be: what was outside now lies on the gamut's surface.
+    # No grayer than need be: what was outside now lies on the gamut's surface.
     outside = ~inside & (lab[0] > 0) & (lab[0] < 100)
     on_surface = (rgb.amin(0) < 1e-6) | (rgb.amax(0) > 1 - 1e-6)
     assert on_surface[outside].all()

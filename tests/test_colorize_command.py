@@ -114,7 +114,7 @@ def test_an_input_is_never_replaced(run, how):
     assert source.read_bytes() == before and "in/a.png" in files(".")
 
 
-def test_results_inside_the_folder_are_not_coloured_again(run):
+def test_results_inside_the_folder_are_not_colored_again(run):
     picture("album/a.png")
     assert run("album", "--out", "album/colored") == (0, [])
     status, errors = run("album", "--out", "album/colored", "--overwrite")
@@ -126,13 +126,13 @@ def test_results_inside_the_folder_are_not_coloured_again(run):
 def test_options_reach_the_result(run):
     picture("a.png")
     for name, options in {
-        "grey": ["--saturation", "0"],
+        "gray": ["--saturation", "0"],
         "bold": ["--saturation", "3"],
         "large": ["--render-size", "200"],
     }.items():
         assert run("a.png", "--out", name, *options) == (0, [])
-    grey, bold, large = (colorlib.read_image(f"{name}/a.png").astype(int) for name in ("grey", "bold", "large"))
-    assert np.ptp(grey, axis=2).max() <= 1 < np.ptp(bold, axis=2).max()
+    gray, bold, large = (colorlib.read_image(f"{name}/a.png").astype(int) for name in ("gray", "bold", "large"))
+    assert np.ptp(gray, axis=2).max() <= 1 < np.ptp(bold, axis=2).max()
     assert (large != bold).any()
 
 
@@ -177,7 +177,7 @@ def test_a_folder_of_everything(run):
     good = {
         "cmyk.jpg": rgb.convert("CMYK"), "palette.png": rgb.convert("P"), "la.png": Image.merge("LA", [alpha, alpha]),
         "rgba.webp": Image.merge("RGBA", [*rgb.split(), alpha]), "one_bit.png": rgb.convert("1"),
-        "grey16.png": Image.fromarray(np.arange(91 * 77, dtype=np.uint16).reshape(77, 91) * 9),
+        "gray16.png": Image.fromarray(np.arange(91 * 77, dtype=np.uint16).reshape(77, 91) * 9),
         "moving.gif": rgb.convert("P"), "tiny.png": rgb.resize((3, 2)), "strip.png": rgb.resize((400, 1)),
         "turned.jpg": rgb,
     }  # fmt: skip
@@ -294,7 +294,7 @@ def test_help_teaches_and_needs_no_torch():
         assert words in done.stdout
 
 
-def test_colouring_loads_nothing_that_only_training_needs(weights, tmp_path):
+def test_coloring_loads_nothing_that_only_training_needs(weights, tmp_path):
     picture(tmp_path / "a.png")
     code = "import sys; from colorlib.__main__ import main; print(main(sys.argv[1:])); print(*sys.modules)"
     command = ["colorize", tmp_path / "a.png", "--out", tmp_path / "out", "--weights", weights]

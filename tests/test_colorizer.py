@@ -1,4 +1,4 @@
-"""The Colorizer: every pixel keeps its light, colours stop at edges, and any picture or array may come."""
+"""The Colorizer: every pixel keeps its light, colors stop at edges, and any picture or array may come."""
 
 import io
 import random
@@ -21,7 +21,7 @@ DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backe
 
 
 class Vivid(nn.Module):
-    """L -> colours far outside sRGB, different everywhere; keeps the shape that it saw."""
+    """L -> colors far outside sRGB, different everywhere; keeps the shape that it saw."""
 
     def forward(self, L):
         self.seen = L
@@ -56,7 +56,7 @@ def encode(image, image_format, **options):
     return file
 
 
-# --- Colours stop at edges ---
+# --- Colors stop at edges ---
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -109,7 +109,7 @@ def odd_pictures():
     rgb[20:50, 30:60] = 255 - rgb[20:50, 30:60]
     image = Image.fromarray(rgb)
     alpha = Image.fromarray((x * 2).astype(np.uint8))
-    grey16 = Image.fromarray((x * 600 + y * 100).astype(np.uint16))
+    gray16 = Image.fromarray((x * 600 + y * 100).astype(np.uint16))
     pictures = {
         "plain.png": encode(image, "PNG"),
         "cmyk.jpg": encode(image.convert("CMYK"), "JPEG", quality=95),
@@ -117,9 +117,9 @@ def odd_pictures():
         "rgba.png": encode(Image.merge("RGBA", [*image.split(), alpha]), "PNG"),
         "la.png": encode(Image.merge("LA", [image.convert("L"), alpha]), "PNG"),
         "one_bit.png": encode(image.convert("1"), "PNG"),
-        "grey.jpg": encode(image.convert("L"), "JPEG", quality=95),
-        "grey16.png": encode(grey16, "PNG"),
-        "grey16.tif": encode(grey16, "TIFF"),
+        "gray.jpg": encode(image.convert("L"), "JPEG", quality=95),
+        "gray16.png": encode(gray16, "PNG"),
+        "gray16.tif": encode(gray16, "TIFF"),
         "animated.gif": encode(image, "GIF", save_all=True, append_images=[image.rotate(180)]),
         "tiny.png": encode(image.crop((0, 0, 3, 2)), "PNG"),
         "pixel.png": encode(image.crop((0, 0, 1, 1)), "PNG"),
@@ -143,7 +143,7 @@ def test_odd_pictures_keep_size_and_light(name, vivid):
     # Rounding to 8 bits moves L by 0.1 or so; the limit that counts is 1.5.
     assert mean_change_of_light(shown, result) < 0.5
     if shown.size > 3 and name != "one_bit.png":
-        assert np.abs(np.asarray(result).astype(int) - shown).mean() > 5, "nothing was coloured"
+        assert np.abs(np.asarray(result).astype(int) - shown).mean() > 5, "nothing was colored"
 
 
 def test_light_is_kept_where_clipping_would_change_it(vivid, photo, monkeypatch):
@@ -152,11 +152,11 @@ def test_light_is_kept_where_clipping_would_change_it(vivid, photo, monkeypatch)
     assert mean_change_of_light(photo, vivid.colorize(photo)) > 2 > 0.5 > kept
 
 
-def test_only_the_light_of_a_coloured_photo_is_used(vivid, photo):
-    grey = vivid.colorize(photo, saturation=0)
-    assert np.ptp(np.asarray(grey).astype(int), axis=2).max() <= 1
-    difference = np.abs(np.asarray(vivid.colorize(photo)).astype(int) - np.asarray(vivid.colorize(grey)))
-    assert difference.mean() < 2  # not 0: the grey has 256 values
+def test_only_the_light_of_a_colored_photo_is_used(vivid, photo):
+    gray = vivid.colorize(photo, saturation=0)
+    assert np.ptp(np.asarray(gray).astype(int), axis=2).max() <= 1
+    difference = np.abs(np.asarray(vivid.colorize(photo)).astype(int) - np.asarray(vivid.colorize(gray)))
+    assert difference.mean() < 2  # not 0: the gray has 256 values
 
 
 def test_saturation_multiplies_ab(photo):
@@ -164,10 +164,10 @@ def test_saturation_multiplies_ab(photo):
         def forward(self, L):
             return torch.full_like(L, 0.05).expand(-1, 2, -1, -1)  # 5.5 Lab units, inside sRGB at medium L
 
-    grey = np.full((40, 40), 120, np.uint8)
+    gray = np.full((40, 40), 120, np.uint8)
     colorizer = Colorizer(Weak(), render_size=32, device="cpu")
     for saturation in (0, 1, 2.5):
-        result = np.asarray(colorizer.colorize(grey, saturation=saturation))
+        result = np.asarray(colorizer.colorize(gray, saturation=saturation))
         ab = colorlib.rgb_to_lab(torch.from_numpy(result.copy()).permute(2, 0, 1))[1:]
         assert float((ab - 5.5 * saturation).abs().max()) < 0.6
 
@@ -221,8 +221,8 @@ def test_a_lazy_pil_image_of_a_damaged_file(vivid, photo):
 
 
 def test_arrays(vivid, photo):
-    grey = photo[..., 0]
-    np.testing.assert_array_equal(vivid.colorize(grey), vivid.colorize(np.stack([grey] * 3, axis=-1)))
+    gray = photo[..., 0]
+    np.testing.assert_array_equal(vivid.colorize(gray), vivid.colorize(np.stack([gray] * 3, axis=-1)))
     frozen = photo[::2, ::-1]
     frozen.flags.writeable = False
     before = frozen.copy()

@@ -92,8 +92,8 @@ def test_iterating_twice_gives_two_epochs():
 
 
 def test_an_epoch_draws_each_picture_as_often_as_asked():
-    colours = torch.arange(0, 250, 50, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 40, 40)
-    batches = Batches(colours, 32, 5, shuffled=True, repeats=3)
+    colors = torch.arange(0, 250, 50, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 40, 40)
+    batches = Batches(colors, 32, 5, shuffled=True, repeats=3)
     drawn = torch.cat([L[:, 0, 0, 0] for L, _ in batches])
     assert len(batches) == 3 and drawn.unique(return_counts=True)[1].tolist() == [3] * 5
 
@@ -170,18 +170,18 @@ def test_a_folder_with_too_few_photos_says_how_many_it_needs(tmp_path):
         make_loaders(tmp_path, size=16)
 
 
-def test_tone_varies_between_l_star_and_stored_grey_with_contrast_and_light(folder):
+def test_tone_varies_between_l_star_and_stored_gray_with_contrast_and_light(folder):
     rgb = torch.tensor([[255, 0, 0], [0, 255, 0]], dtype=torch.uint8)[None, :, :, None].permute(0, 2, 1, 3)
     rgb = rgb.expand(400, -1, -1, 2).contiguous()  # 400 pictures, 2×2 px: red above green
     L, _ = split_lab(rgb_to_lab(rgb))
     varied = vary_tone(rgb, L, np.random.default_rng(0))
     assert varied.shape == L.shape and varied.abs().max() <= 1
     contrast = (varied[:, 0, 1, 0] - varied[:, 0, 0, 0]) * 50  # green − red, lightness units
-    # Pure red and green have L* 53.24 and 87.74; Pillow stores them grey as 76 and 150, L* 32.31 and 62.15
+    # Pure red and green have L* 53.24 and 87.74; Pillow stores them gray as 76 and 150, L* 32.31 and 62.15
     stored = Image.fromarray(rgb[0].permute(1, 2, 0).numpy()).convert("L").convert("RGB")
-    grey = rgb2lab(np.asarray(stored))[..., 0]
-    assert grey[:, 0] == pytest.approx([32.3, 62.1], abs=0.6)
-    lowest, highest = 0.7 * (grey[1, 0] - grey[0, 0]), 1.1 * (87.74 - 53.24)
+    gray = rgb2lab(np.asarray(stored))[..., 0]
+    assert gray[:, 0] == pytest.approx([32.3, 62.1], abs=0.6)
+    lowest, highest = 0.7 * (gray[1, 0] - gray[0, 0]), 1.1 * (87.74 - 53.24)
     assert contrast.min() >= lowest - 0.1 and contrast.max() <= highest + 0.1
     mean = varied.mean((1, 2, 3)) * 50 + 50
     by_luma = (mean < 59).float().mean()  # the two means are 47 and 70, ±8

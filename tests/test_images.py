@@ -112,8 +112,8 @@ def swapped_profile(name="swap"):
     return bytes(data).replace("sRGB".encode("utf-16-be"), name.encode("utf-16-be"))
 
 
-def grey_profile(gamma):
-    """Return a minimal ICC profile for grey with a plain gamma."""
+def gray_profile(gamma):
+    """Return a minimal ICC profile for gray with a plain gamma."""
     curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
     white = b"XYZ " + bytes(4) + struct.pack(">iii", 63190, 65536, 54061)
     head = 128 + 4 + 2 * 12
@@ -143,20 +143,20 @@ def test_profile_of_a_cmyk_picture_is_not_taken_for_rgb(photo):
     assert rgb.shape == photo.shape
 
 
-def test_profile_of_a_grey_picture(photo):
-    grey = photo[..., 0]
+def test_profile_of_a_gray_picture(photo):
+    gray = photo[..., 0]
     steeper = swapped_profile().replace(struct.pack(">i", int(2.4 * 65536)), struct.pack(">i", 3 * 65536))
-    assert grey.mean() > read_image(encode(grey, icc_profile=steeper)).mean() + 5
-    dark = read_image(encode(grey, icc_profile=grey_profile(1.0)))[..., 0]
-    linear = grey.astype(float) / 255
+    assert gray.mean() > read_image(encode(gray, icc_profile=steeper)).mean() + 5
+    dark = read_image(encode(gray, icc_profile=gray_profile(1.0)))[..., 0]
+    linear = gray.astype(float) / 255
     expected = 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     assert np.abs(dark - expected).mean() < 1
 
 
-@pytest.mark.parametrize("kind", ["text", "cut", "grey", "XYZ"])
+@pytest.mark.parametrize("kind", ["text", "cut", "gray", "XYZ"])
 def test_useless_profile_is_ignored(photo, kind):
     xyz = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
-    profile = {"text": b"no profile", "cut": swapped_profile()[:200], "grey": grey_profile(1.0), "XYZ": xyz}[kind]
+    profile = {"text": b"no profile", "cut": swapped_profile()[:200], "gray": gray_profile(1.0), "XYZ": xyz}[kind]
     np.testing.assert_array_equal(read_image(encode(photo, icc_profile=profile)), photo)
 
 
@@ -165,7 +165,7 @@ def ramp():
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF", "PPM"])
-def test_16_bit_grey_is_scaled(image_format):
+def test_16_bit_gray_is_scaled(image_format):
     rgb = read_image(encode(ramp(), image_format))
     assert (rgb[..., 0] == rgb[..., 2]).all()
     assert np.abs(rgb[..., 1] - ramp() / 257).max() <= 0.51
@@ -195,7 +195,7 @@ def test_16_bit_big_endian_tiff():
         (np.array([[np.nan, -np.inf, np.inf]], np.float32), [0, 0, 0]),
     ],
 )
-def test_32_bit_and_floating_point_grey(values, expected):
+def test_32_bit_and_floating_point_gray(values, expected):
     assert read_image(encode(values, "TIFF"))[0, :, 1].tolist() == expected
 
 
@@ -204,8 +204,8 @@ def test_alpha_is_laid_on_white():
     rgb = read_image(encode(rgba))
     assert rgb[0, :2].tolist() == [[200, 0, 0], [255, 255, 255]]
     assert np.abs(rgb[0, 2].astype(int) - [227, 127, 127]).max() <= 1
-    grey = Image.fromarray(np.array([[[0, 255], [0, 0]]], np.uint8), "LA")
-    assert read_image(encode(grey))[0].tolist() == [[0, 0, 0], [255, 255, 255]]
+    gray = Image.fromarray(np.array([[[0, 255], [0, 0]]], np.uint8), "LA")
+    assert read_image(encode(gray))[0].tolist() == [[0, 0, 0], [255, 255, 255]]
 
 
 @pytest.mark.parametrize("transparency", [None, 1, b"\xff\x00\xff"], ids=["opaque", "index", "bytes"])
@@ -441,7 +441,7 @@ def test_saved_pictures_come_back(suffix, photo, tmp_path):
     assert find_images(path.parent) == [path]
 
 
-def test_jpeg_keeps_the_resolution_of_colour(tmp_path):
+def test_jpeg_keeps_the_resolution_of_color(tmp_path):
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 255
     save_image(stripes, tmp_path / "stripes.jpg")
@@ -508,7 +508,7 @@ def test_resize_keeps_proportions(photo):
 
 
 @pytest.mark.parametrize("side", [12, 24, 48])
-def test_fit_square_is_resize_then_centre_crop(photo, side):
+def test_fit_square_is_resize_then_center_crop(photo, side):
     for rgb in (photo, photo.swapaxes(0, 1)):
         resized = resize_image(rgb, side)
         top, left = (resized.shape[0] - side) // 2, (resized.shape[1] - side) // 2

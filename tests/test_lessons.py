@@ -54,8 +54,8 @@ def solution(notebook: str, name: str, given: dict) -> object:
 # --- exercises --------------------------------------------------------------------------------------------------------
 
 
-def srgb_to_linear(grey):
-    return torch.where(grey > 0.04045, ((grey + 0.055) / 1.055) ** 2.4, grey / 12.92)
+def srgb_to_linear(gray):
+    return torch.where(gray > 0.04045, ((gray + 0.055) / 1.055) ** 2.4, gray / 12.92)
 
 
 def count_forward(layers):
@@ -148,15 +148,15 @@ EXERCISES = [
     ),
     (
         "01_lab_color.ipynb",
-        check_lab.grey_to_lightness,
+        check_lab.gray_to_lightness,
         {"torch": torch, "srgb_to_linear": srgb_to_linear},
         {
-            "both curves": lambda grey: 100 * grey,
-            "116 f": lambda grey: 100 * srgb_to_linear(grey),
-            "straight part": lambda grey: 116 * srgb_to_linear(grey) ** (1 / 3) - 16,
-            "shape": lambda grey: grey[:5],
-            "should give L": lambda grey: 50 * grey,
-            "ZeroDivisionError": lambda grey: 1 / 0,
+            "both curves": lambda gray: 100 * gray,
+            "116 f": lambda gray: 100 * srgb_to_linear(gray),
+            "straight part": lambda gray: 116 * srgb_to_linear(gray) ** (1 / 3) - 16,
+            "shape": lambda gray: gray[:5],
+            "should give L": lambda gray: 50 * gray,
+            "ZeroDivisionError": lambda gray: 1 / 0,
         },
     ),
     (
@@ -190,7 +190,7 @@ EXERCISES = [
         {
             "a third": lambda w: w.mean(dim=1, keepdim=True),
             "channel axis": lambda w: w.sum(dim=1),
-            "one colour": lambda w: w[:, :1],
+            "one color": lambda w: w[:, :1],
             "shape should be": lambda w: w,
             "same answer": lambda w: 2 * w.sum(dim=1, keepdim=True),
             "AttributeError": lambda w: w.no_such_thing,
@@ -242,7 +242,7 @@ def test_the_best_guess_is_the_cheapest_of_a_fine_grid():
 
 
 def test_there_is_something_to_discover_in_the_guess_explorer():
-    """L1 is grey while red is the lesser half and red beyond it; L2 slides."""
+    """L1 is gray while red is the lesser half and red beyond it; L2 slides."""
 
     def chroma(p_first, loss):
         return unet_autoencoder.best_guess(*unet_autoencoder.possible_colors(8, p_first), loss).norm().item()
@@ -412,7 +412,7 @@ def test_a_stored_training_has_the_numbers_of_its_pictures(name):
     assert pictures.keys() == record["table"].keys()
     for label, packed in pictures.items():
         ratio = (experiments.unpack_ab(packed) - ab).abs().mean() / ab.abs().mean()
-        assert ratio == pytest.approx(record["table"][label]["library: ab MAE / grey"], abs=0.01)
+        assert ratio == pytest.approx(record["table"][label]["library: ab MAE / gray"], abs=0.01)
 
 
 def test_chapter_03_builds_the_packages_step():
@@ -431,7 +431,7 @@ def test_chapter_03_builds_the_packages_step():
 
 
 def test_chapter_03_prices_a_vivid_guess_rightly():
-    """Turning hues keeps the chroma, and costs about 4/π of grey in L1."""
+    """Turning hues keeps the chroma, and costs about 4/π of gray in L1."""
     turn = definition("03_unet_autoencoder.ipynb", "vivid_guess", {"torch": torch})
     angle = torch.rand(4000, generator=torch.Generator().manual_seed(1)) * math.tau
     ab = torch.stack([angle.cos(), angle.sin()], dim=1)[:, :, None, None] / 3

@@ -86,7 +86,7 @@ def test_delta_e2000_gives_the_published_numbers():
 def test_delta_e2000_agrees_with_scikit_image(dtype, tolerance):
     rng = np.random.default_rng(0)
     lab1, lab2 = (rng.uniform([0, -90, -110], [100, 100, 95], (2000, 3)) for _ in range(2))
-    lab1[:50, 1:], lab2[25:75, 1:] = 0, 0  # greys, where the hue has no meaning
+    lab1[:50, 1:], lab2[25:75, 1:] = 0, 0  # grays, where the hue has no meaning
     ours = metrics.delta_e2000(as_pictures(lab1).to(dtype), as_pictures(lab2).to(dtype))
     assert ours.dtype == dtype and ours.shape == (1, 2000)
     assert ours.numpy().ravel() == pytest.approx(skimage.color.deltaE_ciede2000(lab1, lab2), abs=tolerance)
@@ -249,7 +249,7 @@ def test_evaluate_agrees_with_the_single_functions():
 
 
 def test_masks_are_really_used():
-    """Predict the truth, except 11 Lab units too much a on determined pixels and no colour on ambiguous ones."""
+    """Predict the truth, except 11 Lab units too much a on determined pixels and no color on ambiguous ones."""
     L, ab, masks = random_batch(n=2)
     ab[:] = torch.tensor([0.3, 0.4])[:, None, None]  # chroma 55
     guess = ab.clone()
@@ -277,7 +277,7 @@ def test_hue_spread_tells_a_two_toned_object():
     assert scores["hue_spread_true"] == pytest.approx(0, abs=1e-6)
 
 
-def test_a_perfect_prediction_and_a_grey_one():
+def test_a_perfect_prediction_and_a_gray_one():
     L, ab, masks = random_batch(n=4)
     answers = iter(ab.split(2))
     perfect = metrics.evaluate(lambda L: next(answers), Batches(L, ab, 2, masks))
@@ -287,9 +287,9 @@ def test_a_perfect_prediction_and_a_grey_one():
     assert perfect["colorfulness"] == perfect["colorfulness_true"]
     assert perfect["hue_spread"] == perfect["hue_spread_true"]
 
-    grey = metrics.evaluate(lambda L: L.expand(-1, 2, -1, -1) * 0, Batches(L, ab, 2, masks))
-    assert grey["chroma_ratio"] == 0 and grey["colorfulness"] == pytest.approx(0, abs=0.1)
-    assert grey["ab_mae"] == pytest.approx(ab.abs().mean().item() * AB_SCALE, rel=1e-5)
+    gray = metrics.evaluate(lambda L: L.expand(-1, 2, -1, -1) * 0, Batches(L, ab, 2, masks))
+    assert gray["chroma_ratio"] == 0 and gray["colorfulness"] == pytest.approx(0, abs=0.1)
+    assert gray["ab_mae"] == pytest.approx(ab.abs().mean().item() * AB_SCALE, rel=1e-5)
 
 
 def test_without_masks_only_the_plain_scores():
@@ -361,10 +361,10 @@ def test_evaluate_says_what_is_wrong_with_a_prediction(predict, message):
 
 def test_evaluate_says_when_pictures_and_masks_do_not_fit():
     L, ab, masks = random_batch(n=4)
-    grey = lambda L: L.expand(-1, 2, -1, -1) * 0  # noqa: E731
+    gray = lambda L: L.expand(-1, 2, -1, -1) * 0  # noqa: E731
     with pytest.raises(ValueError, match="0 pictures"):
-        metrics.evaluate(grey, [])
+        metrics.evaluate(gray, [])
     with pytest.raises(ValueError, match="2 pictures instead of 4"):
-        metrics.evaluate(grey, Batches(L[:2], ab[:2], 2, masks))
+        metrics.evaluate(gray, Batches(L[:2], ab[:2], 2, masks))
     with pytest.raises(ValueError, match="objects and ambiguous"):
-        metrics.evaluate(grey, Batches(L.repeat(2, 1, 1, 1), ab.repeat(2, 1, 1, 1), 3, masks))
+        metrics.evaluate(gray, Batches(L.repeat(2, 1, 1, 1), ab.repeat(2, 1, 1, 1), 3, masks))

@@ -256,7 +256,7 @@ def good_notebook():
         "display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure size 640x480 with 1 Axes>"}
     )
     notebook.cells = [
-        new_markdown_cell("# 99 · A title\n**You will** see. **Time** 1 min.\n\n![A grey cat](cat.png)\n[more](#more)"),
+        new_markdown_cell("# 99 · A title\n**You will** see. **Time** 1 min.\n\n![A gray cat](cat.png)\n[more](#more)"),
         new_code_cell("import math\n\nx = 1", execution_count=1),
         new_code_cell("%matplotlib inline\nprint(x)", execution_count=2, outputs=[new_output("stream", text="1\n")]),
         new_code_cell("x == 1", execution_count=3, outputs=[figure]),

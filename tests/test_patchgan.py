@@ -25,7 +25,7 @@ def test_the_patch_size_is_what_gradients_reach(n_down, spectral_norm):
     assert rows.max() - rows.min() + 1 == columns.max() - columns.min() + 1 == judge.patch_size
 
 
-def test_only_a_conditional_judge_sees_the_grey_picture():
+def test_only_a_conditional_judge_sees_the_gray_picture():
     L, other, ab = torch.rand(1, 1, 64, 64), torch.rand(1, 1, 64, 64), torch.rand(1, 2, 64, 64)
     for conditional in (True, False):
         torch.manual_seed(0)

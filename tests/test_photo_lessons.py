@@ -1,4 +1,4 @@
-"""Chapters 00 and 07: ageing, the check of the machine, the map, before and after, the photo panel and its kin."""
+"""Chapters 00 and 07: aging, the check of the machine, the map, before and after, the photo panel and its kin."""
 
 import ast
 import base64
@@ -60,35 +60,35 @@ def mean_chroma(rgb):
     return rgb_to_lab(torch.from_numpy(rgb).permute(2, 0, 1))[1:].norm(dim=0).mean().item()
 
 
-# --- ageing -----------------------------------------------------------------------------------------------------------
+# --- aging -----------------------------------------------------------------------------------------------------------
 
 
 def test_luma_is_what_pillow_stores(photo):
-    grey = aging.to_luma(photo)
-    assert (grey[..., 0] == grey[..., 2]).all()
-    assert np.abs(grey[..., 0].astype(int) - np.asarray(Image.fromarray(photo).convert("L"))).max() <= 1
+    gray = aging.to_luma(photo)
+    assert (gray[..., 0] == gray[..., 2]).all()
+    assert np.abs(gray[..., 0].astype(int) - np.asarray(Image.fromarray(photo).convert("L"))).max() <= 1
 
 
-def test_fading_moves_black_and_white_towards_each_other():
+def test_fading_moves_black_and_white_toward_each_other():
     ends = np.array([[[0, 0, 0], [255, 255, 255]]], dtype=np.uint8)
     assert (aging.fade(ends, 0) == ends).all()
     assert aging.fade(ends, 1)[0, :, 0].tolist() == [round(255 * aging.INK), round(255 * aging.PAPER)]
     assert 0 < aging.fade(ends, 0.5)[0, 0, 0] < aging.fade(ends, 1)[0, 0, 0]
 
 
-def test_grain_has_the_deviation_asked_for_and_no_colour():
-    grey = np.full((100, 100, 3), 128, dtype=np.uint8)
-    grainy = aging.add_grain(grey, 0.1, seed=1)
+def test_grain_has_the_deviation_asked_for_and_no_color():
+    gray = np.full((100, 100, 3), 128, dtype=np.uint8)
+    grainy = aging.add_grain(gray, 0.1, seed=1)
     assert grainy.std() / 255 == pytest.approx(0.1, rel=0.05)
     assert (grainy[..., 0] == grainy[..., 1]).all()
-    assert (grainy == aging.add_grain(grey, 0.1, seed=1)).all() and (grainy != aging.add_grain(grey, 0.1, seed=2)).any()
+    assert (grainy == aging.add_grain(gray, 0.1, seed=1)).all() and (grainy != aging.add_grain(gray, 0.1, seed=2)).any()
 
 
 def test_sepia_is_brown_and_darkens_little():
-    grey = np.full((4, 4, 3), 200, dtype=np.uint8)
-    red, green, blue = aging.tone_sepia(grey, 1)[0, 0].tolist()
+    gray = np.full((4, 4, 3), 200, dtype=np.uint8)
+    red, green, blue = aging.tone_sepia(gray, 1)[0, 0].tolist()
     assert red == 200 > green > blue
-    assert mean_chroma(aging.tone_sepia(grey, 0.5)) < mean_chroma(aging.tone_sepia(grey, 1))
+    assert mean_chroma(aging.tone_sepia(gray, 0.5)) < mean_chroma(aging.tone_sepia(gray, 1))
 
 
 def test_age_does_its_steps_in_order(photo):
@@ -106,7 +106,7 @@ def test_age_does_its_steps_in_order(photo):
         ({"rgb": torch.zeros(3, 4, 4)}, r"shape \(H, W, 3\), got torch.float32"),
     ],
 )
-def test_wrong_ageing_is_told(photo, arguments, message):
+def test_wrong_aging_is_told(photo, arguments, message):
     with pytest.raises(ValueError, match=message):
         aging.age(**({"rgb": photo} | arguments))
 
@@ -187,8 +187,8 @@ def sources(page):
 
 def test_before_and_after_holds_both_pictures(photo):
     red, blue = (Image.new("RGB", (40, 30), color) for color in ("red", "blue"))
-    found = sources(first_photo.before_after(red, blue, 'a "print"', "coloured"))
-    assert [(name, alt) for name, alt, _ in found] == [("after", "coloured"), ("before", "a &quot;print&quot;")]
+    found = sources(first_photo.before_after(red, blue, 'a "print"', "colored"))
+    assert [(name, alt) for name, alt, _ in found] == [("after", "colored"), ("before", "a &quot;print&quot;")]
     pixels = [Image.open(io.BytesIO(base64.b64decode(data))).getpixel((20, 15)) for _, _, data in found]
     assert pixels[0][2] > 200 > 50 > pixels[0][0] and pixels[1][0] > 200 > 50 > pixels[1][2]
 
@@ -200,7 +200,7 @@ def test_shrink_keeps_small_pictures_and_proportions():
     assert first_photo.shrink(image, 9000).size == image.size and image.info
 
 
-def test_to_jpeg_keeps_metadata_and_colour():
+def test_to_jpeg_keeps_metadata_and_color():
     image = Image.new("RGB", (32, 32), "orange")
     image.info = {"exif": Image.Exif().tobytes(), "icc_profile": b"profile"}
     back = Image.open(io.BytesIO(first_photo.to_jpeg(image)))
@@ -231,7 +231,7 @@ def test_the_panel_answers_each_of_its_controls(colorizer, photo):
     assert panel.status.value == "two: 96 × 64 pixels"
 
 
-def test_the_panel_takes_an_upload_and_gives_it_back_coloured_in_full_size(colorizer):
+def test_the_panel_takes_an_upload_and_gives_it_back_colored_in_full_size(colorizer):
     panel = first_photo.own_photo(colorizer)
     assert not panel.download.ready
     panel.upload.value = uploaded("ann.jpg", jpeg(900, 300))
@@ -274,7 +274,7 @@ def test_a_corrupt_upload_is_one_sentence_and_the_panel_lives_on(colorizer, cont
     assert panel.status.value == "next.jpg: 50 × 40 pixels"
 
 
-def test_a_colouring_that_fails_is_one_sentence_too(colorizer, photo, monkeypatch):
+def test_a_coloring_that_fails_is_one_sentence_too(colorizer, photo, monkeypatch):
     panel = first_photo.PhotoPanel(colorizer, {"one": photo})
 
     def fail(*args, **options):
@@ -282,7 +282,7 @@ def test_a_colouring_that_fails_is_one_sentence_too(colorizer, photo, monkeypatc
 
     monkeypatch.setattr(colorizer, "colorize", fail)
     panel.saturation.value = 2.0
-    assert panel.status.value == "one can&#x27;t be coloured: out of memory"
+    assert panel.status.value == "one can&#x27;t be colored: out of memory"
     assert panel.make_file() is None
 
 
@@ -309,7 +309,7 @@ def test_mistakes_marks_what_is_off(photo):
     by_hand = np.abs(labs[0, 1:] - labs[1, 1:])
     assert np.allclose(error, by_hand.mean(axis=0), atol=1e-4)
     titles = [ax.get_title() for ax in first_photo.mistakes(photo, Image.fromarray(photo), 5).axes]
-    assert titles == ["coloured", "off by more than 5: 0%", "truth"]
+    assert titles == ["colored", "off by more than 5: 0%", "truth"]
     panel = first_photo.mistake_explorer({"one": photo}, {"one": Image.fromarray(aging.to_luma(photo))})
     before = panel.picture.value
     panel.controls["tolerance"].value = 40
@@ -323,11 +323,11 @@ def test_a_contact_sheet_has_a_picture_for_every_setting(colorizer, photo):
     figure = your_photos.contact_sheet(colorizer, photo, render_sizes=(32, 48, 64), saturations=(0.5, 1.5))
     assert len(figure.axes) == 6
     assert [ax.get_title() for ax in figure.axes[:3]] == [f"render size {size}" for size in (32, 48, 64)]
-    grey, vivid = (np.array(figure.axes[i].images[0].get_array()) for i in (0, 3))
-    assert mean_chroma(grey) < mean_chroma(vivid)
+    gray, vivid = (np.array(figure.axes[i].images[0].get_array()) for i in (0, 3))
+    assert mean_chroma(gray) < mean_chroma(vivid)
 
 
-def test_there_is_something_to_see_in_the_ageing_explorer(colorizer, photo):
+def test_there_is_something_to_see_in_the_aging_explorer(colorizer, photo):
     def aged_and_error(**damage):
         axes = your_photos.aged_and_colored(colorizer, photo, **damage).axes
         return np.array(axes[0].images[0].get_array()), float(re.search(r"[\d.]+", axes[1].get_title()).group())
@@ -362,17 +362,17 @@ def test_the_app_tells_a_low_limit(colorizer, monkeypatch):
 # --- what the notebooks build in the open -----------------------------------------------------------------------------
 
 
-def test_chapter_00_colours_by_hand_as_the_package_does(colorizer, photo):
-    """The same network and the same steps: colours differ only where the package follows edges."""
+def test_chapter_00_colors_by_hand_as_the_package_does(colorizer, photo):
+    """The same network and the same steps: colors differ only where the package follows edges."""
     given = {"np": np, "torch": torch, "F": torch.nn.functional, "colorlib": colorlib, "color": colorlib.color}
     by_hand = definition("00_first_photo.ipynb", "colorize_by_hand", given)
-    grey = aging.to_luma(photo)
-    ours, packaged = by_hand(colorizer.generator, grey, 64), np.asarray(colorizer.colorize(grey))
-    nothing = first_photo.color_error_map(grey, packaged).mean()
+    gray = aging.to_luma(photo)
+    ours, packaged = by_hand(colorizer.generator, gray, 64), np.asarray(colorizer.colorize(gray))
+    nothing = first_photo.color_error_map(gray, packaged).mean()
     assert first_photo.color_error_map(ours, packaged).mean() < 0.1 * nothing
 
 
-def test_chapter_07_colours_a_folder_and_survives_a_broken_file(colorizer, photo, tmp_path):
+def test_chapter_07_colors_a_folder_and_survives_a_broken_file(colorizer, photo, tmp_path):
     from tqdm import tqdm
 
     given = {"colorlib": colorlib, "images": images, "np": np, "tqdm": tqdm}

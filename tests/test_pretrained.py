@@ -1,4 +1,4 @@
-"""The bundled weights: small, described, offline, and better than grey on photos they were not trained on."""
+"""The bundled weights: small, described, offline, and better than gray on photos they were not trained on."""
 
 import json
 
@@ -36,7 +36,7 @@ def test_their_headers_say_how_they_were_made_and_name_no_place_on_disk():
 
 @pytest.fixture(scope="module")
 def judged():
-    """Name -> ab MAE over that of grey, and colourfulness over the truth's, on the photos that come with libraries."""
+    """Name -> ab MAE over that of gray, and colorfulness over the truth's, on the photos that come with libraries."""
     truth = np.stack([fit_square(bundled_photo(name), 256) for name in LIBRARY_PHOTOS])
     ab_true = colorlib.rgb_to_lab(torch.from_numpy(truth).permute(0, 3, 1, 2))[:, 1:]
     color_true = colorlib.metrics.colorfulness(torch.from_numpy(truth).permute(0, 3, 1, 2) / 255).mean()
@@ -49,7 +49,7 @@ def judged():
     return scores
 
 
-def test_they_do_not_lose_against_grey_on_photos_of_another_source(judged):
+def test_they_do_not_lose_against_gray_on_photos_of_another_source(judged):
     assert judged["photos-l1"][0] < 1
 
 

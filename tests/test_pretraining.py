@@ -1,4 +1,4 @@
-"""An encoder that learns to name grey photos: it learns, is measured on others, resumes, and starts a U-Net."""
+"""An encoder that learns to name gray photos: it learns, is measured on others, resumes, and starts a U-Net."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import colorlib
 from colorlib import __main__ as cli
 from colorlib.batches import NO_LABEL, Batches
 from colorlib.data import make_loaders
-from colorlib.pretraining import GreyClassifier, fit_labels, label_accuracy
+from colorlib.pretraining import GrayClassifier, fit_labels, label_accuracy
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +32,10 @@ def loaders(folder):
     return make_loaders(folder, size=32, batch_size=6, n_test=6, store_size=32, labels=True)
 
 
-def small_classifier() -> GreyClassifier:
+def small_classifier() -> GrayClassifier:
     torch.manual_seed(0)
     encoder = nn.Sequential(nn.Conv2d(1, 16, 5, 2), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 5, 2), nn.ReLU())
-    return GreyClassifier(encoder, n_features=16, n_classes=3)
+    return GrayClassifier(encoder, n_features=16, n_classes=3)
 
 
 def test_it_learns_to_name_pictures_that_it_was_not_shown(loaders, tmp_path):

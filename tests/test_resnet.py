@@ -9,7 +9,7 @@ from torchvision.models import resnet18
 import colorlib
 from colorlib import resnet
 from colorlib.files import WeightsError, save_tensors
-from colorlib.resnet import GREY_MEAN, GREY_STD, encoder_state, resnet_unet, save_encoder
+from colorlib.resnet import GRAY_MEAN, GRAY_STD, encoder_state, resnet_unet, save_encoder
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +42,22 @@ def test_every_batchnorm_trains(generator):
 
 
 def test_imagenet_weights_arrive_in_the_encoder(imagenet_like, monkeypatch):
-    """On R = G = B, our encoder answers as the whole ResNet's layers do on normalised RGB."""
+    """On R = G = B, our encoder answers as the whole ResNet's layers do on normalized RGB."""
     monkeypatch.setattr(resnet, "fetch_encoder_weights", lambda arch: imagenet_like)
     ours = resnet_unet("resnet18", "imagenet").eval()
     theirs = resnet18(weights=None)
     theirs.load_state_dict(imagenet_like)
     theirs.eval()
     L = torch.rand(1, 1, 64, 64) * 2 - 1
-    grey = ((L + 1) / 2 - GREY_MEAN) / GREY_STD
-    x = grey.expand(-1, 3, -1, -1)
+    gray = ((L + 1) / 2 - GRAY_MEAN) / GRAY_STD
+    x = gray.expand(-1, 3, -1, -1)
     for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
         x = getattr(theirs, name)(x)
     seen = []
     hook = ours.encoder.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
     ours(L)
     hook.remove()
-    assert torch.allclose(torch.as_tensor(seen[0][0]), grey, atol=1e-5), "the encoder gets grey in ImageNet's scale"
+    assert torch.allclose(torch.as_tensor(seen[0][0]), gray, atol=1e-5), "the encoder gets gray in ImageNet's scale"
     assert torch.allclose(torch.as_tensor(seen[0][1]), x, atol=1e-3)
 
 

@@ -1,4 +1,4 @@
-"""The painted world keeps its promises: what can be known follows from grey, what can't does not leak."""
+"""The painted world keeps its promises: what can be known follows from gray, what can't does not leak."""
 
 import numpy as np
 import pytest
@@ -115,7 +115,7 @@ def test_each_id_has_one_hue():
     assert len(spreads) > 24 and max(spreads) < 0.003  # circular variance; 0.003 is about 4°
 
 
-def test_hue_is_uniform_and_the_mean_color_grey(things):
+def test_hue_is_uniform_and_the_mean_color_gray(things):
     hue = np.arctan2(things[:, 7], things[:, 6])
     counts, _ = np.histogram(hue, 8, (-np.pi, np.pi))
     chi_square = ((counts - len(hue) / 8) ** 2).sum() / (len(hue) / 8)
@@ -144,10 +144,10 @@ def test_lightness_knows_nothing_of_the_hue(things):
         assert abs(np.corrcoef(things[:, 5], wave)[0, 1]) < 0.08
 
 
-def test_no_regressor_reads_the_color_from_the_grey_patch(world, things):
-    grey = np.pad(rgb_to_lab(world.rgb)[:, 0].numpy(), ((0, 0), (8, 8), (8, 8)), mode="edge")
+def test_no_regressor_reads_the_color_from_the_gray_patch(world, things):
+    gray = np.pad(rgb_to_lab(world.rgb)[:, 0].numpy(), ((0, 0), (8, 8), (8, 8)), mode="edge")
     corners = things[:, [0, 3, 4]].round().astype(int)
-    patches = np.stack([grey[i, r : r + 16, c : c + 16].ravel() for i, r, c in corners])
+    patches = np.stack([gray[i, r : r + 16, c : c + 16].ravel() for i, r, c in corners])
     patches = (patches - patches.mean(axis=0)) / 10
     ab, train = things[:, 6:], things[:, 0] < 300  # split by picture
 

@@ -50,12 +50,12 @@ def fits_a_page(figure):
 # Pictures
 
 
-def test_pictures_draws_labelled_rows_in_order():
+def test_pictures_draws_labeled_rows_in_order():
     rgb = photos(3)
-    grey = rgb.float().mean(1, keepdim=True) / 255
-    figure = show.pictures({"colour": rgb, "grey": grey.numpy()}, titles=["one", "two", "three"])
+    gray = rgb.float().mean(1, keepdim=True) / 255
+    figure = show.pictures({"color": rgb, "gray": gray.numpy()}, titles=["one", "two", "three"])
     assert isinstance(figure, Figure) and fits_a_page(figure)
-    assert [ax.get_ylabel() for ax in figure.axes] == ["colour", "", "", "grey", "", ""]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["color", "", "", "gray", "", ""]
     assert [ax.get_title() for ax in figure.axes] == ["one", "two", "three", "", "", ""]
     drawn = images_of(figure)
     assert (drawn[1] == rgb[1].movedim(0, -1).numpy()).all()
@@ -94,10 +94,10 @@ def test_pictures_says_what_it_cannot_draw(rows, message):
         show.pictures(rows)
 
 
-def test_predictions_come_as_grey_then_predictions_then_truth():
+def test_predictions_come_as_gray_then_predictions_then_truth():
     L, ab = network_batch()
     figure = show.predictions(L, ab, U_Net=ab * 0.3, Pix2Pix=ab.flip(1))
-    assert [ax.get_ylabel() for ax in figure.axes if ax.get_ylabel()] == ["grey", "U Net", "Pix2Pix", "truth"]
+    assert [ax.get_ylabel() for ax in figure.axes if ax.get_ylabel()] == ["gray", "U Net", "Pix2Pix", "truth"]
     drawn = images_of(figure)
     assert np.ptp(drawn[0].astype(int), axis=-1).max() <= 1  # neutral, but for rounding
     lightness = skimage.color.rgb2lab(drawn[0])[..., 0]
@@ -123,7 +123,7 @@ def test_ab_planes_share_symmetric_limits():
     assert low == -high and high >= lab[1:].abs().max()
     assert planes[0].get_clim() == (0, 100)
     assert np.asarray(planes[2].get_array()) == pytest.approx(lab[2].numpy())
-    assert [ax.get_ylabel() for ax in figure.axes[3:]] == ["Lab units"] * 3  # the colour bars
+    assert [ax.get_ylabel() for ax in figure.axes[3:]] == ["Lab units"] * 3  # the color bars
     assert fits_a_page(figure)
     with pytest.raises(ValueError, match="one Lab picture"):
         show.ab_planes(lab[None])
@@ -132,7 +132,7 @@ def test_ab_planes_share_symmetric_limits():
 def test_error_map_draws_the_ab_error_in_lab_units():
     L, ab = network_batch()
     figure = show.error_map(L[0], ab[0] + torch.tensor([0.1, 0.0])[:, None, None], ab[0])
-    assert [ax.get_title() for ax in figure.axes[:3]] == ["grey", "prediction", "truth"]
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["gray", "prediction", "truth"]
     assert images_of(figure)[3] == pytest.approx(5.5, abs=1e-3)  # 11 in a, 0 in b
     assert figure.axes[3].get_title().endswith("mean 5.5")
     assert figure.axes[4].get_ylabel() == "Lab units"
@@ -151,7 +151,7 @@ def history(epochs=4):
 
 
 def test_curves_share_an_axis_when_the_quantity_is_the_same():
-    figure = show.curves(history(), landmarks={"log 2": math.log(2), "grey": (18.8, "valid_ab_mae")})
+    figure = show.curves(history(), landmarks={"log 2": math.log(2), "gray": (18.8, "valid_ab_mae")})
     assert [ax.get_title() for ax in figure.axes] == ["loss", "ab MAE (Lab units)"]
     assert all(ax.get_xlabel() == "epoch" for ax in figure.axes)
     loss, error = figure.axes
@@ -180,7 +180,7 @@ def test_curves_draws_the_keys_named_and_says_when_one_is_not_there():
 
 
 TABLE = {
-    "grey": {"ab_mae": 18.8, "ab_mae/ambiguous": 24.3, "psnr": math.inf},
+    "gray": {"ab_mae": 18.8, "ab_mae/ambiguous": 24.3, "psnr": math.inf},
     "U-Net": {"ab_mae": 2.5, "ab_mae/ambiguous": 24.7, "psnr": 30.0},
     "Pix2Pix": {"ab_mae": 3.125, "psnr": 29.0},
 }
@@ -223,7 +223,7 @@ def test_a_key_names_its_quantity(key, quantity):
     assert show._quantity(key) == quantity
 
 
-# Colour space
+# Color space
 
 
 @pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")  # scikit-image, outside the gamut
@@ -260,7 +260,7 @@ def test_hue_wheel_draws_shares_as_areas():
     assert ours.get_title().startswith("ours\n4 objects") and truth.get_title().endswith("entropy 1.00")
     color = np.asarray(ours.patches[0].get_facecolor()[:3])
     angle = math.atan2(*skimage.color.rgb2lab(color)[:0:-1])
-    assert angle == pytest.approx(math.pi / 8, abs=0.01)  # a sector has the colour it counts
+    assert angle == pytest.approx(math.pi / 8, abs=0.01)  # a sector has the color it counts
     assert fits_a_page(figure)
     with pytest.raises(ValueError, match="at least one hue"):
         show.hue_wheel({"none": torch.zeros(0)})

@@ -121,9 +121,9 @@ def test_an_unknown_loss_is_answered_with_the_known_ones(loaders):
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory):
+def labeled(tmp_path_factory):
     """Made-up photos of two classes that light alone tells apart: stripes across, and stripes down."""
-    folder = tmp_path_factory.mktemp("labelled")
+    folder = tmp_path_factory.mktemp("labeled")
     rng = np.random.default_rng(0)
     for name in ("across", "down"):
         (folder / name).mkdir()
@@ -134,22 +134,22 @@ def labelled(tmp_path_factory):
     return make_loaders(folder, size=32, batch_size=4, n_test=2, labels=True)
 
 
-def test_a_network_learns_to_name_what_it_colours(labelled, tmp_path):
+def test_a_network_learns_to_name_what_it_colors(labeled, tmp_path):
     net, path = small_net(dropout=0), tmp_path / "c.pt"
-    history = fit_reconstruction(net, labelled, epochs=12, lr=1e-2, label_weight=1.0, checkpoint=path)
+    history = fit_reconstruction(net, labeled, epochs=12, lr=1e-2, label_weight=1.0, checkpoint=path)
     assert history["label_loss"][0] > 0.4 and history["label_loss"][-1] < 0.2  # log 2 = 0.69 is a coin's
     assert {name.split(".")[0] for name in net.state_dict()} == {"stem", "encoder", "decoder", "head"}
-    again = fit_reconstruction(net, labelled, epochs=12, lr=1e-2, label_weight=1.0, checkpoint=path, resume=True)
+    again = fit_reconstruction(net, labeled, epochs=12, lr=1e-2, label_weight=1.0, checkpoint=path, resume=True)
     assert again.rows == history.rows, "the label head is part of the checkpoint"
 
 
-def test_labels_do_not_disturb_a_training_that_does_not_ask_for_them(labelled):
-    assert "label_loss" not in fit_reconstruction(small_net(), labelled, epochs=1).rows[0]
-    assert "loss_d_real" in fit_gan(small_net(), PatchDiscriminator(4, n_down=1), labelled, epochs=1).rows[0]
+def test_labels_do_not_disturb_a_training_that_does_not_ask_for_them(labeled):
+    assert "label_loss" not in fit_reconstruction(small_net(), labeled, epochs=1).rows[0]
+    assert "loss_d_real" in fit_gan(small_net(), PatchDiscriminator(4, n_down=1), labeled, epochs=1).rows[0]
 
 
-def test_a_label_weight_needs_labels_and_a_unet(loaders, labelled):
-    for net, source in ((small_net(), loaders), (torch.nn.Conv2d(1, 2, 1), labelled)):
+def test_a_label_weight_needs_labels_and_a_unet(loaders, labeled):
+    for net, source in ((small_net(), loaders), (torch.nn.Conv2d(1, 2, 1), labeled)):
         with pytest.raises(ValueError, match="label_weight needs"):
             fit_reconstruction(net, source, label_weight=0.1)
 

@@ -1,7 +1,7 @@
 """Bring trained weights into the package: `python tools/bundle_weights.py NAME --stages L1 GAN --share S ...`
 
 The shipped weights lie between those of the L1 stage and those after the game: (1 - S) of one plus S of the other, as
-Wang et al. 2018 (ESRGAN) do it. S trades ab error for colourfulness; so does --saturation, by which the last layer is
+Wang et al. 2018 (ESRGAN) do it. S trades ab error for colorfulness; so does --saturation, by which the last layer is
 multiplied. Choose both on the `valid` photos with `tools/measure_photos.py`. Weights are rounded to half precision.
 """
 

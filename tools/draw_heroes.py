@@ -44,7 +44,7 @@ def lab_planes() -> Figure:
 
 
 def scenes(experiment: str, names: dict[str, str], columns: int = 6) -> Figure:
-    """Held-out scenes as grey, what the named networks of an experiment made of them, and the truth."""
+    """Held-out scenes as gray, what the named networks of an experiment made of them, and the truth."""
     _, pictures = stored(experiment)
     L, ab = split_lab(rgb_to_lab(paint_scenes(columns, 64, TEST_SEED).rgb))
     return show.predictions(L, ab, **{label: unpack_ab(pictures[name][:columns]) for name, label in names.items()})
@@ -61,7 +61,7 @@ def photos(names: list[str], age_photo: Callable[[np.ndarray], np.ndarray], labe
     old = [age_photo(photo) for photo in truth]
     colorizer = Colorizer.from_pretrained(device="cpu")
     colored = [np.asarray(colorizer.colorize(photo)) for photo in old]
-    return show.pictures({label: old, "coloured": colored, "truth": truth})
+    return show.pictures({label: old, "colored": colored, "truth": truth})
 
 
 def last_panels(hero: np.ndarray, height: int) -> np.ndarray:
@@ -96,6 +96,6 @@ if __name__ == "__main__":
     save(scenes("skips", {"without skips": "no skips", "U-Net": "U-Net"}), "03_hero.png")
     save(scenes("gan", {"L1": "L1", "Pix2Pix": "Pix2Pix"}), "04_hero.png")
     save(scenes("pretraining", {"random": "random", "pretrained": "pretrained"}), "05_hero.png")
-    save(photos(["s:chelsea", "l:china", "s:coffee"], to_luma, "grey"), "00_hero.png")
+    save(photos(["s:chelsea", "l:china", "s:coffee"], to_luma, "gray"), "00_hero.png")
     save(photos(["l:china", "s:chelsea", "s:rocket"], old_print, "old print"), "07_hero.png")
     save(series_map(), "00_map.png")  # last: it is cut from the others

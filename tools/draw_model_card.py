@@ -14,7 +14,7 @@ from colorlib.lessons.aging import to_luma
 
 FIGURE = Path(colorlib.__file__).parent / "pretrained" / "photos.jpg"
 NAMES = ["l:china", "l:flower", "s:coffee", "s:chelsea", "s:astronaut", "s:rocket", "s:motorcycle_left", "s:retina"]
-NAMES += ["s:hubble_deep_field", "s:ihc"]  # every colour photo that scikit-image and scikit-learn ship
+NAMES += ["s:hubble_deep_field", "s:ihc"]  # every color photo that scikit-image and scikit-learn ship
 SIDE = 256
 
 
@@ -22,10 +22,10 @@ def main() -> None:
     photos = [bundled_photo(name) for name in NAMES]
     temple, flower = photos[:2]  # both are large enough to be cut: their right-hand parts make it twelve
     photos = [fit_square(rgb, SIDE) for rgb in [*photos, temple[:, 320:], flower[:, 320:]]]
-    rows = {"grey": [to_luma(rgb) for rgb in photos]}
+    rows = {"gray": [to_luma(rgb) for rgb in photos]}
     for name in ("photos-l1", "photos"):
         colorizer = Colorizer.from_pretrained(name, device="cpu")
-        rows[name] = [np.asarray(colorizer.colorize(grey)) for grey in rows["grey"]]
+        rows[name] = [np.asarray(colorizer.colorize(gray)) for gray in rows["gray"]]
     rows["truth"] = photos
     halves = []
     for half in (slice(0, 6), slice(6, 12)):

@@ -3,7 +3,7 @@
 `python tools/measure_photos.py FOLDER --weights FILE... [--under photos] [--render-sizes 64 96] [--part test]`
 
 The split is that of `colorlib train --source FOLDER`: `valid` to choose by, `test` to report. Ratios: the ab MAE to
-that of grey (ab = 0), the mean colourfulness to the truth's.
+that of gray (ab = 0), the mean colorfulness to the truth's.
 """
 
 import argparse
@@ -29,17 +29,17 @@ def as_tensor(rgb: np.ndarray) -> torch.Tensor:
 
 def measure(colorizer: Colorizer, inputs: list, photos: list[np.ndarray], render_size: int, saturation: float) -> dict:
     """Return the two ratios, and the results as "pictures"."""
-    error = grey = color = color_true = 0.0
+    error = gray = color = color_true = 0.0
     results = []
     for given, rgb in zip(inputs, photos, strict=True):
         result = np.asarray(colorizer.colorize(given, render_size=render_size, saturation=saturation))
         ab_true, ab = (rgb_to_lab(as_tensor(picture))[:, 1:] for picture in (rgb, result))
         error += (ab - ab_true).abs().mean().item()
-        grey += ab_true.abs().mean().item()
+        gray += ab_true.abs().mean().item()
         color += colorfulness(as_tensor(result) / 255).item()
         color_true += colorfulness(as_tensor(rgb) / 255).item()
         results.append(result)
-    return {"ab MAE / grey": error / grey, "colourfulness / truth": color / color_true, "pictures": results}
+    return {"ab MAE / gray": error / gray, "colorfulness / truth": color / color_true, "pictures": results}
 
 
 def main() -> None:
@@ -51,17 +51,17 @@ def main() -> None:
     parser.add_argument("--under", default="", help="only the photos below this folder inside FOLDER")
     parser.add_argument("--limit", type=int, help="at most this many photos")
     parser.add_argument("--saturation", type=float, default=1.0)
-    parser.add_argument("--stored-grey", action="store_true", help="give the network luma in place of the photo's L*")
-    parser.add_argument("--figure", type=Path, help="draw grey, every result and truth of the first 16 photos here")
+    parser.add_argument("--stored-gray", action="store_true", help="give the network luma in place of the photo's L*")
+    parser.add_argument("--figure", type=Path, help="draw gray, every result and truth of the first 16 photos here")
     options = parser.parse_args()
 
     files = held_out_files(options.folder, options.part)
     files = [path for path in files if not options.under or options.under in path.relative_to(options.folder).parts]
     photos = [resize_image(read_image(path), SIDE) for path in tqdm(files[: options.limit], leave=False)]
     print(f"{len(photos)} photos, {options.part}, shorter side {SIDE} px")
-    greys = [to_luma(rgb) for rgb in photos]
-    inputs = greys if options.stored_grey else photos
-    rows = {"grey": greys}
+    grays = [to_luma(rgb) for rgb in photos]
+    inputs = grays if options.stored_gray else photos
+    rows = {"gray": grays}
     for weights in options.weights:
         colorizer = Colorizer.from_pretrained(weights)
         for render_size in options.render_sizes:

@@ -22,7 +22,7 @@ from colorlib.zoo import load_generator, read_notes
 N_TEST = 500  # photos to report on, the first of those that `colorlib train` holds out
 
 
-def grey(L: torch.Tensor) -> torch.Tensor:
+def gray(L: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(L).expand(-1, 2, -1, -1)
 
 
@@ -39,14 +39,14 @@ def main() -> None:
     device = pick_device()
     held_out = make_loaders(options.source, options.size, 32, n_train=1, n_test=N_TEST, device=device).test
     shipped = library_photos(options.size, device)
-    greys = {"held-out": evaluate(grey, held_out), "library": evaluate(grey, shipped)}
+    grays = {"held-out": evaluate(gray, held_out), "library": evaluate(gray, shipped)}
     table, pictures = {}, {}
     for label, file in (pair.split("=", 1) for pair in options.weights):
         generator = load_generator(file).to(device)
         table[label] = {"seconds": round(read_notes(file)["seconds"])}
         for where, loader in {"held-out": held_out, "library": shipped}.items():
             scores = evaluate(generator, loader)
-            table[label][f"{where}: ab MAE / grey"] = scores["ab_mae"] / greys[where]["ab_mae"]
+            table[label][f"{where}: ab MAE / gray"] = scores["ab_mae"] / grays[where]["ab_mae"]
             table[label][f"{where}: chroma ratio"] = scores["chroma_ratio"]
         pictures[label] = predict_first(generator, shipped, len(shipped.rgb))
         print(label, table[label], flush=True)

@@ -1,4 +1,4 @@
-"""Synthetic ageing: make a colour photo look like an old print, so that its true colours are known.
+"""Synthetic aging: make a color photo look like an old print, so that its true colors are known.
 
 Each step takes and returns (H, W, 3) uint8 sRGB. `age` applies them in the order in which a print suffers them.
 """
@@ -13,7 +13,7 @@ PAPER, INK = 0.82, 0.30  # stored values to which white and black drift as a pri
 
 
 def to_luma(rgb: np.ndarray) -> np.ndarray:
-    """Drop the colour as most programs do: luma of the stored values, three times (ITU-R BT.601)."""
+    """Drop the color as most programs do: luma of the stored values, three times (ITU-R BT.601)."""
     return _to_uint8((_to_float(rgb) @ np.array(LUMA))[..., None].repeat(3, axis=2))
 
 
@@ -32,7 +32,7 @@ def add_grain(rgb: np.ndarray, amount: float, seed: int = 0) -> np.ndarray:
 
 
 def tone_sepia(rgb: np.ndarray, amount: float) -> np.ndarray:
-    """Yellow the paper: multiply the channels by the colour of old paper; `amount` 0 (white paper) to 1."""
+    """Yellow the paper: multiply the channels by the color of old paper; `amount` 0 (white paper) to 1."""
     _check_share("amount", amount)
     return _to_uint8(_to_float(rgb) * (1 - amount * (1 - np.array(SEPIA))))
 
@@ -45,11 +45,11 @@ def age(
     sepia: float = 0.0,
     seed: int = 0,
 ) -> np.ndarray:
-    """Turn a photo into an old print of itself: grey, faded, grainy, on yellow paper.
+    """Turn a photo into an old print of itself: gray, faded, grainy, on yellow paper.
 
     Args:
         rgb: (H, W, 3) uint8, sRGB.
-        luma: drop the colour first. Without it, the other steps age a colour print.
+        luma: drop the color first. Without it, the other steps age a color print.
         fading, grain, sepia: see `fade`, `add_grain` and `tone_sepia`; 0 leaves the step out.
         seed: of the grain.
     Returns:

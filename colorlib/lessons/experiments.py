@@ -234,7 +234,7 @@ def unheld(seed: int, size: int, n_train: int, n_test: int, epochs: int, gan_epo
 def pretraining(
     seeds: list[int], size: int, crop: int, n_tagged: int, tag_epochs: int, n_train: int, n_test: int, lr: float
 ) -> dict:
-    """Chapter 05: the same ResNet U-Net from a random encoder and from one that learned to tag grey scenes."""
+    """Chapter 05: the same ResNet U-Net from a random encoder and from one that learned to tag gray scenes."""
     table, pictures = {}, {}
     for seed in seeds:
         loaders = make_loaders(

@@ -1,4 +1,4 @@
-"""An encoder that has seen something before: it learned to say what is in a grey scene, not what colour it has.
+"""An encoder that has seen something before: it learned to say what is in a gray scene, not what color it has.
 
 Chapter 05 uses it where ImageNet's weights can't be had. The tags come from the object ids of the painted world.
 """
@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import trange
 
 from colorlib.color import rgb_to_lab, split_lab
-from colorlib.resnet import NormalizeGrey
+from colorlib.resnet import NormalizeGray
 from colorlib.scenes import KINDS, Scenes
 
 TAGS = ("sky", "cloud", "sun", "hill", "grass", "tree", "spruce", "brick", "road", "balloon", "car")
@@ -25,13 +25,13 @@ def tags_of(objects: torch.Tensor) -> torch.Tensor:
 def fit_tagger(
     encoder: nn.Module, scenes: Scenes, crop: int, epochs: int = 3, batch_size: int = 32, lr: float = 2e-3
 ) -> nn.Sequential:
-    """Train an encoder, in place, and a small head on it to tag crops of grey scenes.
+    """Train an encoder, in place, and a small head on it to tag crops of gray scenes.
 
     Crops are cheap: half the side costs a quarter of the time, and what is in them has the size it has in the picture.
 
     Args:
-        encoder: grey (B, 1, H, W), normalised as `ResNetUNet` does it, -> features (B, C, h, w).
-        scenes: painted pictures to learn from; their colours are not looked at.
+        encoder: gray (B, 1, H, W), normalized as `ResNetUNet` does it, -> features (B, C, h, w).
+        scenes: painted pictures to learn from; their colors are not looked at.
         crop: side of the squares cut from the scenes, pixels; at most the scenes' own.
         epochs: times through the scenes.
         batch_size: crops a step.
@@ -51,7 +51,7 @@ def fit_tagger(
     with torch.no_grad():
         channels = encoder(L[:2]).shape[1]
     head = nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(channels, len(TAGS)))
-    tagger = nn.Sequential(NormalizeGrey(), encoder, head).to(memory_format=torch.channels_last).train()
+    tagger = nn.Sequential(NormalizeGray(), encoder, head).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(tagger.parameters(), lr, fused=True)
     steps = len(L) // batch_size
     schedule = OneCycleLR(optimizer, lr, total_steps=epochs * steps)

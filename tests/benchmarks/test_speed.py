@@ -58,8 +58,8 @@ def test_channels_last_beside_the_default():
     print(f"\na U-Net step, channels_last against the default layout: {times['default'] / times['channels_last']:.2f}×")
 
 
-def test_colouring_12_megapixels_beside_reading_and_saving_them(tmp_path):
-    """Whole processes: start, import, load, read, work, save. The peer does all but the colouring."""
+def test_coloring_12_megapixels_beside_reading_and_saving_them(tmp_path):
+    """Whole processes: start, import, load, read, work, save. The peer does all but the coloring."""
     rgb = Image.effect_noise((1000, 750), 40).resize((4000, 3000), Image.Resampling.BICUBIC).convert("RGB")
     rgb.save(tmp_path / "photo.jpg", quality=92)
     colorlib.save_generator(colorlib.UNet(32, 4), tmp_path / "w.safetensors", {"render_size": 256}, half=True)
@@ -78,7 +78,7 @@ def test_colouring_12_megapixels_beside_reading_and_saving_them(tmp_path):
 
         times[name] = seconds(process, repeats=3)
     print(
-        f"\n12 MP, whole process: {times['ours']:.1f} s and {peaks['ours']:.2f} GB at its peak; without the colouring "
+        f"\n12 MP, whole process: {times['ours']:.1f} s and {peaks['ours']:.2f} GB at its peak; without the coloring "
         f"{times['peer']:.1f} s and {peaks['peer']:.2f} GB: {times['ours'] / times['peer']:.1f}×"
     )
 

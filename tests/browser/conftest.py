@@ -287,7 +287,7 @@ class Lab:
         """Run all cells of the open notebook and wait for the sentinel that `run_notebook` put at its end."""
         page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")  # braces: nothing to await
         outcome = page.wait_for_function(RUN_IS_OVER, arg=SENTINEL, polling=250, timeout=timeout * 1000).json_value()
-        assert outcome["error"] is None, re.sub(r"\x1b\[[0-9;]*m", "", outcome["error"])  # without its colours
+        assert outcome["error"] is None, re.sub(r"\x1b\[[0-9;]*m", "", outcome["error"])  # without its colors
 
     def press(self, page, selector, key, times=1):
         """Press a key on the handle of the slider tagged `selector`, as in add_class("t-hue") and ".t-hue"."""

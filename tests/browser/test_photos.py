@@ -85,7 +85,7 @@ def use_every_part(page, photo, tmp_path):
     assert panel.after.is_visible(), "the picture before it stays"
     name, picture = panel.download()
     assert (name, picture.size) == ("noise-colored.jpg", SIZE)
-    assert np.ptp(np.asarray(picture.resize((64, 48)), dtype=int), axis=2).max() > 4, "the result is grey"
+    assert np.ptp(np.asarray(picture.resize((64, 48)), dtype=int), axis=2).max() > 4, "the result is gray"
 
 
 def test_the_panel_in_lab(lab, photo, tmp_path):

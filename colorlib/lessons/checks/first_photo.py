@@ -23,7 +23,7 @@ def color_error(attempt: Callable[[np.ndarray, np.ndarray], float]) -> Verdict:
         difference = (lab_one - lab_two).abs()
         expected = difference[1:].mean().item()
         if abs(answer - expected) < 0.01:
-            return "correct: brightness does not count, colour does."
+            return "correct: brightness does not count, color does."
         if abs(answer - difference.mean().item()) < 0.01:
             return "not yet: that counts L, too. The network never touches L; leave plane 0 out."
         if abs(answer - (lab_one - lab_two)[1:].mean().item()) < 0.01:

@@ -8,7 +8,7 @@ from colorlib.lessons.checks import NOT_ATTEMPTED, Verdict, judge
 
 
 def one_channel(attempt: Callable[[torch.Tensor], torch.Tensor]) -> Verdict:
-    """Check a function from the first layer's weights for RGB (C, 3, k, k) to those for grey (C, 1, k, k)."""
+    """Check a function from the first layer's weights for RGB (C, 3, k, k) to those for gray (C, 1, k, k)."""
 
     def check() -> str:
         weight = torch.randn(8, 3, 7, 7, generator=torch.Generator().manual_seed(0))
@@ -20,11 +20,11 @@ def one_channel(attempt: Callable[[torch.Tensor], torch.Tensor]) -> Verdict:
         if tuple(answer.shape) != (8, 1, 7, 7):
             return f"not yet: the shape should be (8, 1, 7, 7), yours is {tuple(answer.shape)}."
         if torch.allclose(answer, weight.sum(dim=1, keepdim=True), atol=1e-5):
-            return "correct: on a grey picture, where R = G = B, the layer answers as before."
+            return "correct: on a gray picture, where R = G = B, the layer answers as before."
         if torch.allclose(answer, weight.mean(dim=1, keepdim=True), atol=1e-5):
             return "not yet: with the mean the layer answers a third as strongly as it did on R = G = B."
         if any(torch.allclose(answer[:, 0], weight[:, i], atol=1e-5) for i in range(3)):
-            return "not yet: one colour's weights alone forget what the layer had learned from the other two."
-        return "not yet: feed the old layer a grey picture, R = G = B, and the new one its single plane: same answer."
+            return "not yet: one color's weights alone forget what the layer had learned from the other two."
+        return "not yet: feed the old layer a gray picture, R = G = B, and the new one its single plane: same answer."
 
     return judge(check)

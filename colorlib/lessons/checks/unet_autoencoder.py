@@ -22,11 +22,11 @@ def chroma_ratio(attempt: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], f
         answer = float(answer)
         chroma_pred, chroma_true = ab_pred.norm(dim=1), ab_true.norm(dim=1)
         if abs(answer - reference(ab_pred, ab_true, mask)) < 1e-4:
-            return "correct: 0 would be grey, 1 as colourful as the truth."
+            return "correct: 0 would be gray, 1 as colorful as the truth."
         slips = {
             chroma_pred.mean() / chroma_true.mean(): "that counts all pixels; use the mask.",
             (chroma_pred / chroma_true)[mask].mean(): "take the mean of each chroma first, then divide: "
-            "a pixel that is almost grey would otherwise weigh most.",
+            "a pixel that is almost gray would otherwise weigh most.",
             ab_pred.abs().sum(1)[mask].mean() / ab_true.abs().sum(1)[mask].mean(): "chroma is the length of (a, b), "
             "√(a² + b²), not |a| + |b|.",
             chroma_true[mask].mean() / chroma_pred[mask].mean(): "that is upside down: predicted over true.",

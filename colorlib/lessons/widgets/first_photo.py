@@ -1,4 +1,4 @@
-"""Chapter 00: before and after, and a panel that colours a photo; chapter 07 and the app use them, too."""
+"""Chapter 00: before and after, and a panel that colors a photo; chapter 07 and the app use them, too."""
 
 import base64
 import html
@@ -23,7 +23,7 @@ from colorlib.lessons.widgets import FigurePanel
 
 PREVIEW = 720  # pixels: longer side of what is drawn on the page; a download has them all
 RENDER_SIZES = (32, 256)  # shorter side of what the network sees, from and to, pixels
-WRONG = (230, 120, 0)  # an orange that stands out of any grey
+WRONG = (230, 120, 0)  # an orange that stands out of any gray
 
 # No script and no dependency: the range input moves the edge at which the upper picture is cut off. The place of
 # the edge outlives a redraw.
@@ -46,7 +46,7 @@ BEFORE_AFTER = """\
 
 
 def to_jpeg(image: Image.Image, quality: int | None = None) -> bytes:
-    """Return a picture as the bytes of a JPEG file; its EXIF and colour profile go with it.
+    """Return a picture as the bytes of a JPEG file; its EXIF and color profile go with it.
 
     Args:
         image: RGB.
@@ -65,7 +65,7 @@ def data_uri(image: Image.Image) -> str:
 
 
 def before_after(
-    before: Image.Image, after: Image.Image, before_label: str = "grey", after_label: str = "coloured"
+    before: Image.Image, after: Image.Image, before_label: str = "gray", after_label: str = "colored"
 ) -> str:
     """Return HTML that shows one picture over the other, and a slider that moves the edge between them.
 
@@ -89,8 +89,8 @@ def shrink(image: Image.Image, longest: int = PREVIEW) -> Image.Image:
     return small
 
 
-def to_grey(image: Image.Image) -> Image.Image:
-    """Return the grey picture that image programs make of a photo: luma, as RGB."""
+def to_gray(image: Image.Image) -> Image.Image:
+    """Return the gray picture that image programs make of a photo: luma, as RGB."""
     return image.convert("L").convert("RGB")
 
 
@@ -114,7 +114,7 @@ def read_upload(value: tuple[Mapping, ...]) -> tuple[str, Image.Image]:
 
 
 def colored_name(name: str) -> str:
-    """Return the name for the coloured version of a photo: "ann.png" -> "ann-colored.jpg"."""
+    """Return the name for the colored version of a photo: "ann.png" -> "ann-colored.jpg"."""
     return f"{name.rpartition('.')[0] or name or 'photo'}-colored.jpg"
 
 
@@ -172,13 +172,13 @@ class DownloadButton(anywidget.AnyWidget):
 
 
 class PhotoPanel(widgets.VBox):
-    """Choose or upload a photo, see it grey and coloured, move render size and saturation, download the result.
+    """Choose or upload a photo, see it gray and colored, move render size and saturation, download the result.
 
     What is drawn is at most `PREVIEW` pixels long, so that a slider answers at once; the download has the photo's own
     size. A file that can't be read is answered with one sentence, and the picture before it stays.
 
     Args:
-        colorizer: colours the photo; its own render size is where that slider starts.
+        colorizer: colors the photo; its own render size is where that slider starts.
         photos: name -> (H, W, 3) uint8 or image, to choose from; may be empty.
         upload: offer to upload a photo.
         note: a sentence to show from the beginning.
@@ -203,13 +203,13 @@ class PhotoPanel(widgets.VBox):
         self.saturation = widgets.FloatSlider(
             1.0, min=0, max=2, step=0.1, description="saturation", continuous_update=False, readout_format=".1f"
         )
-        self.left = widgets.ToggleButtons(options=["grey", "original"], description="left side")
+        self.left = widgets.ToggleButtons(options=["gray", "original"], description="left side")
         self.left.style.button_width = "80px"
         self.download = DownloadButton(self.make_file)
         self.status = widgets.HTML(html.escape(note))
         self.picture = widgets.HTML()
         self.render_size.tooltip = "shorter side of the copy that the network sees, in pixels"
-        self.saturation.tooltip = "1 is what the network says; 0 is grey, 2 twice as colourful"
+        self.saturation.tooltip = "1 is what the network says; 0 is gray, 2 twice as colorful"
         for name in ("choice", "upload", "render_size", "saturation", "left", "status", "picture"):
             getattr(self, name).add_class(f"t-{name}")
         source = [*([self.choice] if photos else []), *([self.upload] if upload else [])]
@@ -244,25 +244,25 @@ class PhotoPanel(widgets.VBox):
         self.upload.value = ()  # the bytes are not needed any more, and the next upload starts from nothing
 
     def redraw(self, change=None) -> None:
-        """Colour the photo as the sliders say, and show it."""
+        """Color the photo as the sliders say, and show it."""
         if self.photo is not None:
-            with self.telling("colouring …"):
+            with self.telling("coloring …"):
                 self.draw()
 
     def draw(self) -> None:
-        """Colour a small version of the photo and put it on the page."""
+        """Color a small version of the photo and put it on the page."""
         small = shrink(self.photo)
-        before = to_grey(small) if self.left.value == "grey" else small
+        before = to_gray(small) if self.left.value == "gray" else small
         self.picture.value = before_after(before, self.color(small), self.left.value)
         self.download.ready = True
 
     def color(self, image: Image.Image) -> Image.Image:
-        """Colour a picture as the sliders say."""
+        """Color a picture as the sliders say."""
         return self.colorizer.colorize(image, self.render_size.value, self.saturation.value)
 
     def make_file(self) -> tuple[str, bytes] | None:
-        """Colour the photo at its own size; return a name for the file and its bytes, None when that failed."""
-        with self.telling("colouring every pixel …"):
+        """Color the photo at its own size; return a name for the file and its bytes, None when that failed."""
+        with self.telling("coloring every pixel …"):
             return colored_name(self.name), to_jpeg(self.color(self.photo))
         return None
 
@@ -275,13 +275,13 @@ class PhotoPanel(widgets.VBox):
         except ImageReadError as error:
             self.status.value = html.escape(str(error))
         except (MemoryError, RuntimeError, OSError, ValueError) as error:  # the page must live on, whatever the photo
-            self.status.value = html.escape(f"{self.name} can't be coloured: {error}")
+            self.status.value = html.escape(f"{self.name} can't be colored: {error}")
         else:
             self.status.value = html.escape(f"{self.name}: {self.photo.width} × {self.photo.height} pixels")
 
 
 def mistakes(truth: np.ndarray | Image.Image, colored: Image.Image, tolerance: float = 15.0) -> Figure:
-    """Draw the coloured photo, the truth, and in orange where the colour is off by more than `tolerance`.
+    """Draw the colored photo, the truth, and in orange where the color is off by more than `tolerance`.
 
     Args:
         truth, colored: RGB, of the same size.
@@ -289,8 +289,8 @@ def mistakes(truth: np.ndarray | Image.Image, colored: Image.Image, tolerance: f
     """
     error = color_error_map(truth, colored)
     wrong = error > tolerance
-    painted = np.where(wrong[..., None], WRONG, np.asarray(to_grey(as_image(truth)))).astype(np.uint8)
-    titles = ["coloured", f"off by more than {tolerance:g}: {wrong.mean():.0%}", "truth"]
+    painted = np.where(wrong[..., None], WRONG, np.asarray(to_gray(as_image(truth)))).astype(np.uint8)
+    titles = ["colored", f"off by more than {tolerance:g}: {wrong.mean():.0%}", "truth"]
     return show.pictures({"": [np.asarray(colored), painted, np.asarray(truth)]}, titles=titles)
 
 

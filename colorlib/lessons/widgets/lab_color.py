@@ -1,4 +1,4 @@
-"""Chapter 01: walk through Lab and see where it leaves the screen's colours."""
+"""Chapter 01: walk through Lab and see where it leaves the screen's colors."""
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -15,7 +15,7 @@ GRID = 111  # points a side
 
 
 def lab_corner(L: float, a: float, b: float) -> Figure:
-    """Draw the slice of Lab at lightness `L`, the point (a, b) on it, and the colour a screen makes of it.
+    """Draw the slice of Lab at lightness `L`, the point (a, b) on it, and the color a screen makes of it.
 
     Args:
         L: lightness, 0 to 100.
@@ -34,9 +34,9 @@ def lab_corner(L: float, a: float, b: float) -> Figure:
     plt.close(figure)
     left.imshow(slice_rgba, origin="lower", extent=(-REACH, REACH, -REACH, REACH), interpolation="nearest")
     left.plot(a, b, marker="o", markersize=9, markerfacecolor=shown, markeredgecolor="black", markeredgewidth=1.5)
-    left.set(xlabel="a (green to magenta)", ylabel="b (blue to yellow)", title=f"all screen colours of L = {L:g}")
-    left.axhline(0, color="grey", linewidth=0.5)
-    left.axvline(0, color="grey", linewidth=0.5)
+    left.set(xlabel="a (green to magenta)", ylabel="b (blue to yellow)", title=f"all screen colors of L = {L:g}")
+    left.axhline(0, color="gray", linewidth=0.5)
+    left.axvline(0, color="gray", linewidth=0.5)
     right.add_patch(Rectangle((0, 0), 1, 1, color=shown))
     red, green, blue = np.round(shown * 255).astype(int)
     right.set_title(f"L {L:g}, a {a:g}, b {b:g}\nsRGB {red}, {green}, {blue}")

@@ -26,8 +26,8 @@ def patch_map(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor, satur
 
     Args:
         discriminator: (L, ab) -> logits; used in eval mode.
-        L: (1, H, W), one picture, network-scaled; ab (2, H, W), its true colours.
-        saturation: 0 for grey, 1 for the true chroma.
+        L: (1, H, W), one picture, network-scaled; ab (2, H, W), its true colors.
+        saturation: 0 for gray, 1 for the true chroma.
         turn: degrees by which every hue is turned.
     """
     was_training = discriminator.training

@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from colorlib.lessons.widgets import FigurePanel
-from colorlib.resnet import ResNetUNet, normalize_grey
+from colorlib.resnet import ResNetUNet, normalize_gray
 
 # Where the encoder's resolution has been halved 1, 2, 3, 4 and 5 times: the index of the layer in the body.
 STAGES = {"1/2": 2, "1/4": 4, "1/8": 5, "1/16": 6, "1/32": 7}
@@ -17,7 +17,7 @@ N_MAPS = 6
 def features(generator: ResNetUNet, L: torch.Tensor, stage: str) -> torch.Tensor:
     """Return the features (C, h, w) of one picture L (1, H, W) at a stage such as "1/8"."""
     was_training = generator.training
-    x = normalize_grey(L)[None]
+    x = normalize_gray(L)[None]
     for layer in generator.eval().encoder[: STAGES[stage] + 1]:
         x = layer(x)
     generator.train(was_training)

@@ -1,4 +1,4 @@
-"""Chapter 03: what is the best guess when several colours are possible?"""
+"""Chapter 03: what is the best guess when several colors are possible?"""
 
 import math
 
@@ -55,7 +55,7 @@ def best_guess(colors: torch.Tensor, p: torch.Tensor, loss: str) -> torch.Tensor
 
 
 def guess_map(n_hues: int = 8, p_first: float = 0.125, loss: str = "l1") -> Figure:
-    """Draw the expected error of every guess in the ab plane, the possible colours, and the best guess."""
+    """Draw the expected error of every guess in the ab plane, the possible colors, and the best guess."""
     colors, p = possible_colors(n_hues, p_first)
     axis = torch.linspace(-REACH, REACH, GRID)
     bs, as_ = torch.meshgrid(axis, axis, indexing="ij")
@@ -72,7 +72,7 @@ def guess_map(n_hues: int = 8, p_first: float = 0.125, loss: str = "l1") -> Figu
             *color.tolist(), s=40 + 500 * probability.item(), color=_screen(color), edgecolor="black", zorder=2
         )
     left.scatter(*best.tolist(), marker="*", s=220, color=_screen(best), edgecolor="black", zorder=3)
-    left.set(xlabel="a", ylabel="b", title="★ best guess   ● possible colours")
+    left.set(xlabel="a", ylabel="b", title="★ best guess   ● possible colors")
     right.add_patch(Rectangle((0, 0), 1, 1, color=_screen(best)))
     right.set(xticks=[], yticks=[], title=f"what {loss.upper()} paints\nchroma {best.norm():.0f} of {CHROMA:.0f}")
     return figure

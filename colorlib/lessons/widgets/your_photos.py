@@ -1,4 +1,4 @@
-"""Chapter 07: contact sheets, an ageing machine, a walk from the old weights to the fine-tuned ones; and the app."""
+"""Chapter 07: contact sheets, an aging machine, a walk from the old weights to the fine-tuned ones; and the app."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -24,13 +24,13 @@ def contact_sheet(
     render_sizes: Sequence[int] = SHEET_SIZES,
     saturations: Sequence[float] = (1.0,),
 ) -> Figure:
-    """Draw one photo, coloured at every render size (columns) and saturation (rows), small.
+    """Draw one photo, colored at every render size (columns) and saturation (rows), small.
 
     Args:
-        colorizer: colours the photo.
+        colorizer: colors the photo.
         photo: (H, W, 3) uint8, or a picture.
         render_sizes: shorter side of what the network sees, pixels; at most six.
-        saturations: factors of the predicted colour.
+        saturations: factors of the predicted color.
     """
     small = shrink(as_image(photo), max(SHEET_PREVIEW, *render_sizes))
     rows = {
@@ -59,17 +59,17 @@ def aged_and_colored(
     grain: float = 0.04,
     sepia: float = 0.5,
 ) -> Figure:
-    """Draw a photo aged, coloured from its aged self, and as it was; the title has the error in colour.
+    """Draw a photo aged, colored from its aged self, and as it was; the title has the error in color.
 
     Args:
-        colorizer: colours the photo.
+        colorizer: colors the photo.
         photo: (H, W, 3) uint8.
         fading, grain, sepia: see `lessons.aging`.
     """
     aged = age(photo, fading=fading, grain=grain, sepia=sepia)
     colored = np.asarray(colorizer.colorize(aged))
     error = color_error_map(photo, colored).mean()
-    titles = ["aged", f"coloured: off by {error:.1f} Lab units", "the truth"]
+    titles = ["aged", f"colored: off by {error:.1f} Lab units", "the truth"]
     return show.pictures({"": [aged, colored, photo]}, titles=titles)
 
 
