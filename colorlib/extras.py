@@ -1,7 +1,7 @@
 """One sentence where a package is missing that an extra of colorlib brings."""
 
 
-class MissingExtra(ImportError):
+class MissingExtra(ImportError):  # noqa: N818
     """An optional package is not installed; the message has the command that installs it.
 
     Args:
