@@ -75,7 +75,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    pip --no-deps --index-url "$(TORCH_INDEX)" torch torchvision; echo " done"; \
 	fi; \
 	printf 'colorlib and what it needs '; \
-	pip -e ".[test,app,scale]"; echo " done"; \
+	pip -e ".[all,test]"; echo " done"; \
 	rm -f "$(VENV)/.installing"; \
 	touch "$@"
 
