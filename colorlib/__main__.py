@@ -7,313 +7,272 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from colorlib.config import check_render_size, check_saturation
+
 if TYPE_CHECKING:
     from colorlib.data import Loaders
     from colorlib.loop import History
 
-# Each command imports what it needs when it runs: the help comes at once, and coloring waits for no training code.
-# The models to train, and the peak of the learning rate that suits their first stage.
+# Each command imports what it needs when it runs, so that --help is instant and coloring loads no training code.
+# model -> default peak of the learning rate of its first stage
 MODELS = {"unet": 2e-2, "pix2pix": 2e-2, "resnet": 1e-3, "resnet-pix2pix": 1e-3, "encoder": 2e-3}
 
 
+def colorize(options: argparse.Namespace) -> int:
+    """Color photos at their own resolution; every pixel keeps its lightness. The results go to a folder."""
+    from tqdm import tqdm
+
+    from colorlib.albums import color_album
+    from colorlib.colorizer import Colorizer
+
+    failures = []
+
+    def failed(sentence: str) -> None:
+        failures.append(sentence)
+        tqdm.write(f"colorlib: {' '.join(sentence.splitlines())}", file=sys.stderr)
+
+    done = color_album(
+        Colorizer.from_pretrained(options.weights, options.device),
+        options.inputs,
+        options.out,
+        failed,
+        render_size=options.render_size,
+        saturation=options.saturation,
+        overwrite=options.overwrite,
+    )
+    print(f"{done} colored, {len(failures)} failed; results are in {options.out}")
+    return 1 if failures else 0
+
+
 def train(options: argparse.Namespace) -> int:
-    """Train a generator in one or two stages; write each stage's weights and checkpoint to a folder."""
+    """Train a generator in one or two stages; write the weights and checkpoint of each stage to a folder."""
     from colorlib.config import seed_everything
-    from colorlib.metrics import evaluate
-    from colorlib.patchgan import PatchDiscriminator
-    from colorlib.resnet import resnet_unet
-    from colorlib.training import fit_gan, fit_reconstruction
-    from colorlib.unet import UNet
-    from colorlib.zoo import load_generator, save_generator
+    from colorlib.metrics import evaluate as scores_of
+    from colorlib.tensors import WeightsInfo
+    from colorlib.zoo import save_generator
 
     out = Path(options.out)
-    checkpoints = [out / "reconstruction.pt", out / "gan.pt", out / "encoder.pt"]
-    if not options.resume and any(path.exists() for path in checkpoints):
-        raise ValueError(f"{out} holds a training already: add --resume to go on with it, or choose another --out.")
+    if not options.resume and any((out / f"{stage}.pt").exists() for stage in ("reconstruction", "gan", "encoder")):
+        raise ValueError(f"{out} holds a training already: add --resume to continue it, or choose another --out.")
     seed_everything(options.seed)
+    options.lr = MODELS[options.model] if options.lr is None else options.lr
     labels = options.label_weight > 0 or options.model == "encoder"
     loaders = _loaders(options, store_size=options.store_size, vary_tone=options.vary_tone, labels=labels)
     print(loaders)
-    options.lr = MODELS[options.model] if options.lr is None else options.lr
     if options.model == "encoder":
-        if options.init or options.epochs < 1:
-            raise ValueError("--model encoder starts from random numbers and needs an epoch: no --init, no --epochs 0.")
-        return _train_encoder(options, loaders, out, checkpoints[2])
-    if options.init:
-        generator = load_generator(options.init)
-    elif options.model.startswith("resnet"):
-        generator = resnet_unet(options.arch, None if options.encoder == "none" else options.encoder)
-    else:
-        generator = UNet(options.base_channels, options.n_down, n_blocks=options.n_blocks)
-    adversarial = options.model.endswith("pix2pix")
-    stages: dict[str, Callable[[], History]] = {}
-    if options.epochs:
-        stages["reconstruction"] = lambda: fit_reconstruction(
-            generator,
-            loaders,
-            epochs=options.epochs,
-            lr=options.lr,
-            label_weight=options.label_weight,
-            checkpoint=checkpoints[0],
-            resume=options.resume,
-        )
-    if adversarial:
-        stages["gan"] = lambda: fit_gan(
-            generator,
-            PatchDiscriminator(spectral_norm=options.spectral_norm),
-            loaders,
-            epochs=options.gan_epochs,
-            lr_g=options.gan_lr,
-            lr_d=options.gan_lr,
-            lambda_l1=options.lambda_l1,
-            ema=options.ema,
-            checkpoint=checkpoints[1],
-            resume=options.resume,
-        )
+        return _train_encoder(options, loaders, out)
+    generator = _generator(options)
+    stages = _stages(options, generator, loaders, out)
     if not stages:
         raise ValueError(f"--epochs 0 leaves nothing to train for --model {options.model}.")
     for name, fit in stages.items():
         history = fit()
         if not _report(name, history, out):
             return 130
-        scores = evaluate(generator, loaders.test)
-        notes = {"stage": name, "command": vars(options) | {"run": None}, "seconds": history.seconds, "test": scores}
-        notes["render_size"] = options.size  # the Colorizer then shows the network what it knows
-        save_generator(generator, out / f"{name}.safetensors", notes)
+        scores = scores_of(generator, loaders.test)
+        info = WeightsInfo(options.size, loaders.source, (options.command,), history.seconds, scores)
+        save_generator(generator, out / f"{name}.safetensors", info)
         _print_scores(scores)
     print(f"saved: {', '.join(str(path) for path in sorted(out.glob('*.safetensors')))}")
     return 0
 
 
-def _train_encoder(options: argparse.Namespace, loaders: "Loaders", out: Path, checkpoint: Path) -> int:
-    """Train a ResNet encoder to name photos, for `--encoder`; write `encoder.safetensors` and the checkpoint."""
-    from colorlib.pretraining import GrayClassifier, fit_labels
-    from colorlib.resnet import N_FEATURES, resnet_unet, save_encoder
-
-    encoder = resnet_unet(options.arch, None).encoder
-    classifier = GrayClassifier(encoder, N_FEATURES, len(loaders.classes))
-    history = fit_labels(
-        classifier, loaders, epochs=options.epochs, lr=options.lr, checkpoint=checkpoint, resume=options.resume
-    )
-    if not _report("encoder", history, out):
-        return 130
-    notes = {"command": vars(options) | {"run": None}, "seconds": history.seconds, "classes": len(loaders.classes)}
-    save_encoder(encoder, out / "encoder.safetensors", notes | {"valid": history.rows[-1]})
-    print(f"saved: {out / 'encoder.safetensors'}")
-    return 0
-
-
-def _report(stage: str, history: "History", out: Path) -> bool:
-    """Print how a stage went; return whether it came to its end."""
-    if history.interrupted:
-        print(f"The same command with --resume goes on from {out}.")
-        return False
-    print(f"{stage}: {history.seconds:.0f} s\n{history}")
-    return True
-
-
-def colorize(options: argparse.Namespace) -> int:
-    """Color photos at their own resolution, keeping their light; the results go to a folder."""
-    from tqdm import tqdm
-
-    from colorlib.albums import file_id, plan_results
-    from colorlib.colorizer import Colorizer
-    from colorlib.images import save_image
-
-    done, failures = 0, 0
-
-    def failed(error: Exception | str) -> None:
-        nonlocal failures
-        failures += 1
-        tqdm.write(f"colorlib: {' '.join(str(error).splitlines()) or type(error).__name__}", file=sys.stderr)
-
-    colorizer = Colorizer.from_pretrained(options.weights, options.device)
-    jobs = plan_results(options.inputs, Path(options.out), failed)
-    inputs = {file_id(photo) for photo, _ in jobs} - {None}
-    for photo, result in tqdm(jobs, unit="photo", disable=None):  # None: no bar unless a person looks on
-        try:
-            if file_id(result) in inputs:
-                raise FileExistsError(f"{photo}: its result would replace the input {result}; choose another --out.")
-            if os.path.lexists(result) and not options.overwrite:
-                raise FileExistsError(f"{photo}: {result} exists already; add --overwrite to replace it.")
-            save_image(colorizer.colorize(photo, options.render_size, options.saturation), result, options.overwrite)
-            done += 1
-        except (ValueError, RuntimeError, OSError, MemoryError) as error:
-            failed(error if str(photo) in str(error) else f"{photo}: {error}")
-    print(f"{done} colored, {failures} failed; results are in {options.out}")
-    return 1 if failures else 0
-
-
-def measure(options: argparse.Namespace) -> int:
-    """Score a generator on the held-out test pictures of a source."""
-    import torch
-
+def evaluate(options: argparse.Namespace) -> int:
+    """Score a generator on the held-out test images of a source, next to gray."""
+    from colorlib import metrics
     from colorlib.config import pick_device
-    from colorlib.metrics import evaluate
     from colorlib.zoo import load_generator
 
     generator = load_generator(options.weights).to(pick_device(options.device))
     loaders = _loaders(options)
     print(loaders)
-    scores = {"gray": evaluate(lambda L: torch.zeros_like(L).expand(-1, 2, -1, -1), loaders.test)}
-    scores[options.weights] = evaluate(generator, loaders.test)
-    for name, values in scores.items():
+    for name, predict in {"gray": metrics.gray, options.weights: generator}.items():
         print(name)
-        _print_scores(values)
+        _print_scores(metrics.evaluate(predict, loaders.test))
     return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    options.command = " ".join(["colorlib", *arguments])
     try:
         return options.run(options)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, ImportError) as error:
         print(f"colorlib: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="colorlib", description="Learn to color gray photos.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def _generator(options: argparse.Namespace):
+    """Build the network to train, or load it from --init."""
+    from colorlib.resnet import resnet_unet
+    from colorlib.unet import UNet
+    from colorlib.zoo import load_generator
 
-    data = argparse.ArgumentParser(add_help=False)
-    data.add_argument(
-        "--source",
-        required=True,
-        help="scenes, bundled, imagenette, coco, or a folder of photos (searched to any depth)",
-    )
-    data.add_argument("--size", type=int, default=64, help="side of the pictures, px (default: %(default)s)")
-    data.add_argument("--batch-size", type=int, default=4, help="pictures a step (default: %(default)s)")
-    data.add_argument("--n-train", type=int, help="training pictures (default: 1500 scenes, all photos)")
-    data.add_argument("--n-test", type=int, help="held-out pictures (default: 200 scenes, 5 %% of the photos)")
-    data.add_argument("--seed", type=int, default=0, help="repeats a training exactly (default: %(default)s)")
-    data.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
+    if options.init:
+        return load_generator(options.init)
+    if options.model.startswith("resnet"):
+        return resnet_unet(options.arch, None if options.encoder == "none" else options.encoder)
+    return UNet(options.base_channels, options.n_down, n_blocks=options.n_blocks)
 
-    _add_colorize(commands)
 
-    train_parser = commands.add_parser("train", parents=[data], help="train a generator", description=train.__doc__)
-    train_parser.add_argument(
-        "--model",
-        choices=MODELS,
-        default="unet",
-        help="encoder: a ResNet that learns to name class folders, to start a resnet from (default: %(default)s)",
-    )
-    train_parser.add_argument("--out", required=True, metavar="DIR", help="folder for weights and checkpoints")
-    train_parser.add_argument("--resume", action="store_true", help="go on with the training in --out")
-    train_parser.add_argument(
-        "--epochs", type=int, default=5, help="of the first stage, 0 for no L1 stage (default: %(default)s)"
-    )
-    train_parser.add_argument("--gan-epochs", type=int, default=5, help="of the GAN stage (default: %(default)s)")
-    train_parser.add_argument(
-        "--lr", type=float, help="of the first stage, at its peak (default: 0.02, resnet 0.001, encoder 0.002)"
-    )
-    train_parser.add_argument(
-        "--label-weight",
-        type=float,
-        default=0.0,
-        help="weight of naming each photo's class folder beside the L1 loss; for the U-Net (default: %(default)s)",
-    )
-    train_parser.add_argument("--gan-lr", type=float, default=8e-4, help="of both players (default: %(default)s)")
-    train_parser.add_argument("--init", metavar="WEIGHTS", help="start from these weights, and their network")
-    train_parser.add_argument(
-        "--lambda-l1", type=float, default=20.0, help="weight of L1 beside the GAN loss (%(default)s)"
-    )
-    train_parser.add_argument("--base-channels", type=int, default=16, help="width of the U-Net (default: %(default)s)")
-    train_parser.add_argument("--n-down", type=int, default=4, help="halvings of the U-Net (default: %(default)s)")
-    train_parser.add_argument("--n-blocks", type=int, default=0, help="residual blocks at its bottleneck (%(default)s)")
-    train_parser.add_argument(
-        "--store-size", type=int, help="px at which photos are kept to take crops from (default: 2 x size)"
-    )
-    train_parser.add_argument(
-        "--vary-tone", action="store_true", help="vary contrast, and luma against L*: for photos that were stored gray"
-    )
-    train_parser.add_argument(
-        "--spectral-norm", action="store_true", help="in the discriminator, in place of BatchNorm"
-    )
-    train_parser.add_argument(
-        "--ema", type=float, default=0.99, help="share of the weights' average that a GAN step keeps (%(default)s)"
-    )
-    train_parser.add_argument("--arch", default="resnet18", help="encoder of the resnet models (default: %(default)s)")
-    train_parser.add_argument(
-        "--encoder", default="imagenet", metavar="WEIGHTS", help="of the resnet models: imagenet, none, or a file"
-    )
-    train_parser.set_defaults(run=train)
+def _stages(options, generator, loaders: "Loaders", out: Path) -> dict[str, Callable[[], "History"]]:
+    """Return the fits to run, in order, by the name of their stage."""
+    from colorlib.patchgan import PatchDiscriminator
+    from colorlib.training import fit_gan, fit_reconstruction
 
-    measure_parser = commands.add_parser("evaluate", parents=[data], help="score weights", description=measure.__doc__)
-    measure_parser.add_argument(
-        "--weights", required=True, help="a file written by colorlib train, or the name of a bundled one"
+    stages = {}
+    if options.epochs:
+        stages["reconstruction"] = lambda: fit_reconstruction(
+            generator, loaders, epochs=options.epochs, lr=options.lr, label_weight=options.label_weight,
+            checkpoint=out / "reconstruction.pt", resume=options.resume,
+        )  # fmt: skip
+    if options.model.endswith("pix2pix"):
+        discriminator = PatchDiscriminator(spectral_norm=options.spectral_norm)
+        stages["gan"] = lambda: fit_gan(
+            generator, discriminator, loaders, epochs=options.gan_epochs, lr_g=options.gan_lr, lr_d=options.gan_lr,
+            lambda_l1=options.lambda_l1, ema=options.ema, checkpoint=out / "gan.pt", resume=options.resume,
+        )  # fmt: skip
+    return stages
+
+
+def _train_encoder(options: argparse.Namespace, loaders: "Loaders", out: Path) -> int:
+    """Train a ResNet encoder to classify photos by their class folders, for --encoder."""
+    from colorlib.pretraining import GrayClassifier, fit_classifier
+    from colorlib.resnet import N_FEATURES, resnet_unet, save_encoder
+    from colorlib.tensors import WeightsInfo
+
+    if options.init or options.epochs < 1:
+        raise ValueError("--model encoder starts from random numbers and needs an epoch: no --init, no --epochs 0.")
+    encoder = resnet_unet(options.arch, None).encoder
+    classifier = GrayClassifier(encoder, N_FEATURES, len(loaders.classes))
+    checkpoint = out / "encoder.pt"
+    history = fit_classifier(
+        classifier, loaders, epochs=options.epochs, lr=options.lr, checkpoint=checkpoint, resume=options.resume
     )
-    measure_parser.set_defaults(run=measure)
-    return parser
+    if not _report("encoder", history, out):
+        return 130
+    scores = {"valid_accuracy": history.rows[-1]["valid_accuracy"], "classes": len(loaders.classes)}
+    info = WeightsInfo(None, loaders.source, (options.command,), history.seconds, scores)
+    save_encoder(encoder, out / "encoder.safetensors", info)
+    print(f"saved: {out / 'encoder.safetensors'}")
+    return 0
+
+
+def _report(stage: str, history: "History", out: Path) -> bool:
+    """Print the record of a stage; return whether it was completed."""
+    if history.interrupted:
+        print(f"The same command with --resume continues from {out}.")
+        return False
+    print(f"{stage}: {history.seconds:.0f} s\n{history}")
+    return True
+
+
+def _loaders(options: argparse.Namespace, **more) -> "Loaders":
+    from colorlib.config import pick_device
+    from colorlib.data import make_loaders
+
+    counts = {"n_train": options.n_train, "n_test": options.n_test, "seed": options.seed}
+    device = pick_device(options.device)
+    return make_loaders(options.source, options.size, options.batch_size, device=device, **counts, **more)
+
+
+def _print_scores(scores: dict[str, float]) -> None:
+    for name, value in scores.items():
+        print(f"  {name:24} {value:8.3f}")
 
 
 COLORIZE_HELP = """\
 examples:
   colorlib colorize grandma.jpg --out colored
-      writes colored/grandma.jpg, as large as the original, with its light, EXIF data and an sRGB profile
+      writes colored/grandma.jpg, as large as the original, with its lightness, EXIF data and an sRGB profile
   colorlib colorize album scans/1932.tif --out colored
       every photo below album, in the same subfolders of colored, and one more file
   colorlib colorize album --out bolder --saturation 1.3 --weights run1/gan.safetensors
-      stronger colors, by a network that `colorlib train` made
+      stronger colors, from a network trained by `colorlib train`
 
-A result has its photo's name and format; GIF becomes PNG, which has enough colors. Of two photos with one name the
-second gets a number (1932-2.jpg). A result that exists already is left as it is and its photo counts as failed;
---overwrite replaces results, never an input. Each photo that fails is named on one line of stderr.
+A result has its photo's name and format; GIF becomes PNG, because it has too few colors. Of two photos with the same
+name the second gets a number (1932-2.jpg). An existing result is kept and its photo counts as failed; --overwrite
+replaces results, never an input. Each photo that fails is named on one line of stderr.
 
 exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted (no half-written file is left)
 """
 
 
-def _add_colorize(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
-        "colorize",
-        help="color photos",
-        description=colorize.__doc__,
-        epilog=COLORIZE_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="colorlib", description="Learn to color gray photos.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    formatter = argparse.RawDescriptionHelpFormatter
+    command = commands.add_parser(
+        "colorize", help="color photos", description=colorize.__doc__, epilog=COLORIZE_HELP, formatter_class=formatter
     )
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        type=_not_empty,
-        metavar="FILE_OR_FOLDER",
-        help="photos, and folders of photos (searched to any depth)",
-    )
-    parser.add_argument("--out", required=True, type=_folder, metavar="DIR", help="folder for the results")
-    parser.add_argument("--weights", metavar="W", help="a name or a file of colorlib train (default: the bundled ones)")
-    parser.add_argument(
-        "--render-size",
-        type=_checked(int, "check_render_size"),
-        metavar="N",
-        help="shorter side of what the network sees, px (default: what suits the weights)",
-    )
-    parser.add_argument(
-        "--saturation",
-        type=_checked(float, "check_saturation"),
-        default=1.0,
-        metavar="S",
-        help="strength of the colors: 0 gray, 1 as predicted (default: %(default)s)",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist already")
-    parser.add_argument("--device", help="cpu, cuda or mps (default: the fastest there is)")
-    parser.set_defaults(run=colorize)
+    command.set_defaults(run=colorize)
+    add = command.add_argument
+    add("inputs", nargs="+", type=_not_empty, metavar="FILE_OR_FOLDER", help="photos, and folders to any depth")
+    add("--out", required=True, type=_folder, metavar="DIR", help="folder for the results")
+    add("--weights", metavar="W", help="a name, or a file written by colorlib train (default: the bundled weights)")
+    add("--render-size", type=_checked(int, check_render_size), metavar="N",
+        help="shorter side of the network's input, px (default: recommended by the weights)")  # fmt: skip
+    add("--saturation", type=_checked(float, check_saturation), default=1.0, metavar="S",
+        help="strength of the colors: 0 gray, 1 as predicted (default: %(default)s)")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace existing results")
+    add("--device", help="cpu, cuda or mps (default: the fastest available)")
+
+    data = argparse.ArgumentParser(add_help=False)
+    add = data.add_argument
+    add("--source", required=True, help="scenes, bundled, imagenette, imagenette-320, coco, or a folder of photos")
+    add("--size", type=int, default=64, help="side of the images, px (default: %(default)s)")
+    add("--batch-size", type=int, default=4, help="images per batch (default: %(default)s)")
+    add("--n-train", type=int, help="number of training images (default: 1500 scenes, all photos)")
+    add("--n-test", type=int, help="number of held-out images (default: 200 scenes, 5 %% of the photos)")
+    add("--seed", type=int, default=0, help="makes a training repeatable (default: %(default)s)")
+    add("--device", help="cpu, cuda or mps (default: the fastest available)")
+
+    command = commands.add_parser("train", parents=[data], help="train a generator", description=train.__doc__)
+    command.set_defaults(run=train)
+    add = command.add_argument
+    add("--model", choices=MODELS, default="unet",
+        help="encoder: a ResNet classifier of class folders, for --encoder (default: %(default)s)")  # fmt: skip
+    add("--out", required=True, metavar="DIR", help="folder for weights and checkpoints")
+    add("--resume", action="store_true", help="continue the training in --out")
+    add("--init", metavar="WEIGHTS", help="start from these weights and their network")
+    add("--epochs", type=int, default=5, help="of the first stage, 0 to skip it (default: %(default)s)")
+    add("--lr", type=float, help="peak rate of the first stage (default: 0.02; resnet 0.001, encoder 0.002)")
+    add("--label-weight", type=float, default=0.0,
+        help="weight of classifying class folders beside L1, U-Net only (default: %(default)s)")  # fmt: skip
+    add("--gan-epochs", type=int, default=5, help="of the GAN stage (default: %(default)s)")
+    add("--gan-lr", type=float, default=8e-4, help="of generator and discriminator (default: %(default)s)")
+    add("--lambda-l1", type=float, default=20.0, help="weight of L1 beside the GAN loss (default: %(default)s)")
+    add("--spectral-norm", action="store_true", help="in the discriminator, in place of BatchNorm")
+    add("--ema", type=float, default=0.99, help="decay per step of the averaged weights (default: %(default)s)")
+    add("--base-channels", type=int, default=16, help="width of the U-Net (default: %(default)s)")
+    add("--n-down", type=int, default=4, help="how often the U-Net halves the resolution (default: %(default)s)")
+    add("--n-blocks", type=int, default=0, help="residual blocks at its bottleneck (default: %(default)s)")
+    add("--arch", default="resnet18", help="encoder of the resnet models (default: %(default)s)")
+    add("--encoder", default="imagenet", metavar="WEIGHTS", help="of the resnet models: imagenet, none, or a file")
+    add("--store-size", type=int, help="side at which photos are stored to be cropped, px (default: 2 x size)")
+    add("--vary-tone", action="store_true", help="augment lightness, to color stored gray photos and old prints")
+
+    command = commands.add_parser("evaluate", parents=[data], help="score weights", description=evaluate.__doc__)
+    command.set_defaults(run=evaluate)
+    command.add_argument("--weights", required=True, help="a file written by colorlib train, or a bundled name")
+    return parser
 
 
-def _checked(number: type, check: str) -> Callable[[str], float]:
-    """Return an argument type: a number that the named check of `colorlib.colorizer` accepts."""
+def _checked(number: type, check: Callable) -> Callable[[str], float]:
+    """Return an argument type: a number that `check` accepts."""
 
     def parse(text: str) -> float:
-        from colorlib import colorizer
-
         try:
             value = number(text)
         except ValueError:
-            value = text  # which the check refuses in its own words
+            value = text  # `check` refuses it with its own message
         try:
-            return getattr(colorizer, check)(value)
+            return check(value)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -330,27 +289,6 @@ def _folder(text: str) -> str:
     if os.path.exists(_not_empty(text)) and not os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"{text} is a file, not a folder")
     return text
-
-
-def _loaders(options: argparse.Namespace, **more) -> "Loaders":
-    from colorlib.config import pick_device
-    from colorlib.data import make_loaders
-
-    return make_loaders(
-        options.source,
-        options.size,
-        options.batch_size,
-        n_train=options.n_train,
-        n_test=options.n_test,
-        seed=options.seed,
-        device=pick_device(options.device),
-        **more,
-    )
-
-
-def _print_scores(scores: dict[str, float]) -> None:
-    for name, value in scores.items():
-        print(f"  {name:24} {value:8.3f}")
 
 
 if __name__ == "__main__":

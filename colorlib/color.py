@@ -1,6 +1,8 @@
 """sRGB and CIE Lab on tensors, and the one place that knows how Lab is scaled for a network."""
 
+import numpy as np
 import torch
+from PIL import Image
 
 # Linear sRGB to CIE XYZ (rows X, Y, Z) and the D65 white, 2° observer: IEC 61966-2-1 and CIE 15.
 XYZ_FROM_RGB = torch.tensor(
@@ -13,6 +15,8 @@ LAB_FROM_F = torch.tensor([[0.0, 116.0, 0.0], [500.0, -500.0, 0.0], [0.0, 200.0,
 L_OFFSET = 16.0
 DARK = 0.008856  # below this share of white, f is a straight line
 DARK_SLOPE, DARK_OFFSET = 7.787, 16 / 116
+
+LUMA = torch.tensor([[0.299, 0.587, 0.114]], dtype=torch.float64)  # weights of R, G, B in a stored gray photo
 
 L_SCALE = 50.0  # network L = L / 50 − 1
 AB_SCALE = 110.0  # network ab = ab / 110; sRGB needs −107.9 … 98.3
@@ -34,8 +38,8 @@ def rgb_to_lab(rgb: torch.Tensor) -> torch.Tensor:
     _check_channels(rgb, 3, "rgb")
     if rgb.dtype == torch.uint8 and rgb.ndim > 3 and rgb.device.type == "cpu":
         lab = torch.empty(rgb.shape)
-        for i, picture in enumerate(rgb):  # one picture at a time stays in the CPU's cache
-            lab[i] = rgb_to_lab(picture)
+        for i, image in enumerate(rgb):  # one image at a time stays in the CPU's cache
+            lab[i] = rgb_to_lab(image)
         return lab
     linear = _decode_srgb(rgb)
     t = _mix(XYZ_FROM_RGB / WHITE[:, None], linear)  # shares of white, about [0, 1]
@@ -66,8 +70,8 @@ def lab_to_rgb(lab: torch.Tensor, clip: bool = True) -> torch.Tensor:
 def lab_to_rgb_keeping_light(lab: torch.Tensor) -> torch.Tensor:
     """Convert CIE Lab to gamma-encoded sRGB; a color that sRGB can't show gives up saturation, never L.
 
-    Such a color is mixed, in linear light, with the gray of its own luminance, no more than it needs. Both have the
-    same L, so every mixture has; clipping instead makes a vivid dark blue much lighter.
+    Such a color is mixed, in linear light, with the gray of the same luminance, as little as needed. Both have the same
+    L, so every mixture does too. Clipping instead would make a vivid dark blue much lighter.
 
     Args:
         lab: (..., 3, H, W), floating point; L in [0, 100], a and b in Lab units.
@@ -114,18 +118,29 @@ def to_uint8(rgb: torch.Tensor) -> torch.Tensor:
     return (rgb.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
+def to_tensor(image: np.ndarray | Image.Image) -> torch.Tensor:
+    """Copy an image, (H, W, 3) uint8 array or RGB PIL image, to a tensor (3, H, W) uint8.
+
+    Raises:
+        ValueError: the array is not (H, W, 3); the message names the shape received.
+    """
+    array = np.array(image)
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise ValueError(f"image must have shape (H, W, 3), got {array.shape}.")
+    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
+
+
 def rgb_to_luma(rgb: torch.Tensor) -> torch.Tensor:
     """Return the gray that image programs store: 0.299 R + 0.587 G + 0.114 B of the gamma-encoded values.
 
     Args:
-        rgb: (..., 3, H, W); float in [0, 1], or uint8.
+        rgb: (..., 3, H, W); float in [0, 1], or uint8 in [0, 255].
     Returns:
         (..., 1, H, W) float in [0, 1]. It is *not* L*: pure red has luma 0.30 and L* 53.
     Source: ITU-R BT.601.
     """
     rgb = _check_channels(rgb, 3, "rgb")
-    rgb = rgb.float() / 255 if rgb.dtype == torch.uint8 else rgb
-    return _mix(torch.tensor([[0.299, 0.587, 0.114]], dtype=torch.float64), rgb)
+    return _mix(LUMA, rgb.float() / 255 if rgb.dtype == torch.uint8 else rgb)
 
 
 def _decode_srgb(rgb: torch.Tensor) -> torch.Tensor:

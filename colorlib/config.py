@@ -1,34 +1,36 @@
-"""What a run is made of: the preset (quick or full), the device, the seed."""
+"""Settings of a run: preset (quick or full), device, seed; and the checks of the two numbers that users give."""
 
+import numbers
 import os
 import random
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
+
+MIN_RENDER_SIZE, MAX_RENDER_SIZE = 32, 2048  # a ResNet encoder needs 31 px
+MAX_SATURATION = 10.0
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """The settings a chapter reads, so that one notebook serves a laptop and a GPU.
+    """The settings of a chapter, so that one notebook serves a laptop and a GPU.
 
-    `quick` is a real training, made small enough for two CPU cores. `full` is the same code on more
-    pictures, for longer.
+    `quick` is a real training, small enough for two CPU cores. `full` is the same code with more images, for longer.
     """
 
     preset: str  # "quick" or "full"
     device: str  # "cpu", "cuda", "mps", as torch names them
     seed: int = 0
-    size: int = 64  # side of a training picture, pixels
+    size: int = 64  # side of a training image, pixels
     n_train: int = 1500  # painted scenes to train on
-    n_test: int = 200  # painted scenes to report on, and as many to choose by
+    n_test: int = 200  # painted scenes to test on, and as many to choose by
     epochs: int = 5  # of the reconstruction stage
     gan_epochs: int = 5  # of the adversarial stage
-    photo_epochs: int = 12  # of the trainings on photos
+    photo_epochs: int = 12  # of a training on photos
     base_channels: int = 16  # width of the U-Net's first level
 
     def summary(self) -> str:
-        """Return one line that says what this run will do and where."""
+        """Return one line that describes the run."""
         return (
             f"{self.preset} run on {self.device} · seed {self.seed} · {self.n_train:,} painted scenes "
             f"of {self.size}×{self.size} px, {self.n_test} held out"
@@ -48,7 +50,7 @@ def from_env() -> RunConfig:
     """Return the preset named by `COLORLIB_RUN` ("quick" when unset), on the device `COLORLIB_DEVICE` or the best one.
 
     Raises:
-        ValueError: `COLORLIB_RUN` is neither "quick" nor "full", or the device is not there.
+        ValueError: `COLORLIB_RUN` is neither "quick" nor "full", or the device is not available.
     """
     preset = os.environ.get("COLORLIB_RUN", "quick")
     if preset not in PRESETS:
@@ -57,34 +59,58 @@ def from_env() -> RunConfig:
 
 
 def pick_device(name: str | None = None) -> str:
-    """Return `name` if that device works here; without a name, "cuda", else "mps", else "cpu".
+    """Return `name` if that device is available; without a name, the first available of "cuda", "mps", "cpu".
 
     Raises:
         ValueError: the named device is unknown or not available on this machine.
     """
+    import torch
+
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if not name:
-        return next(device for device, there in available.items() if there)
+        return next(device for device, works in available.items() if works)
     if not available.get(name.split(":")[0], False):
-        there = ", ".join(device for device, is_there in available.items() if is_there)
+        there = ", ".join(device for device, works in available.items() if works)
         raise ValueError(f"The device {name!r} is not available here; use one of: {there}.")
     return name
 
 
 def bf16_on_cpu() -> bool:
-    """Tell whether `COLORLIB_BF16=1` asks for training in bfloat16 on the CPU.
+    """Return whether `COLORLIB_BF16=1` requests training in bfloat16 on the CPU.
 
-    On CPUs that have it in hardware (AVX512-BF16 or AMX) that is nearly twice as fast, on others several times slower.
+    It is nearly twice as fast on CPUs that support it in hardware (AVX512-BF16 or AMX), and several times slower on
+    others.
     """
     return os.environ.get("COLORLIB_BF16") == "1"
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's random numbers, so that the next training repeats itself."""
+    """Seed the random numbers of Python, NumPy and torch, so that the next training is repeatable."""
+    import torch
+
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def check_render_size(render_size: int) -> int:
+    """Return `render_size`; raise ValueError unless it is a whole number from 32 to 2048, pixels."""
+    whole = isinstance(render_size, numbers.Integral) and not isinstance(render_size, bool)
+    if not whole or not MIN_RENDER_SIZE <= render_size <= MAX_RENDER_SIZE:
+        raise ValueError(
+            f"render_size must be a whole number of pixels from {MIN_RENDER_SIZE} to {MAX_RENDER_SIZE}, "
+            f"got {render_size!r}."
+        )
+    return int(render_size)
+
+
+def check_saturation(saturation: float) -> float:
+    """Return `saturation`; raise ValueError unless it is a number from 0 (gray) to 10."""
+    number = isinstance(saturation, numbers.Real) and not isinstance(saturation, bool)
+    if not number or not 0 <= saturation <= MAX_SATURATION:  # also refuses nan
+        raise ValueError(f"saturation must be a number from 0 (gray) to {MAX_SATURATION:g}, got {saturation!r}.")
+    return float(saturation)

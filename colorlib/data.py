@@ -1,6 +1,6 @@
-"""Pictures to learn from: a source becomes three sets of batches, split by picture.
+"""A source of images becomes three sets of batches, split by image.
 
-Pictures are kept as uint8 RGB (3 bytes a pixel, lossless); `batches` turns them into `(L, ab)`.
+Images are stored as uint8 RGB (3 bytes per pixel, lossless); `batches` converts them to `(L, ab)`.
 """
 
 import hashlib
@@ -8,47 +8,49 @@ import os
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from colorlib.batches import NO_LABEL, Batches, Masks
+from colorlib.batches import Batches
 from colorlib.downloads import DATASETS, fetch_photos
+from colorlib.extras import MissingExtra
 from colorlib.images import ImageReadError, find_images, fit_square, read_image
 from colorlib.scenes import Scenes, paint_scenes
 
-# Held-out scenes are painted from seeds of their own, so that no training seed can meet them.
+# Held-out scenes are painted from seeds of their own, which no training seed can equal.
 VALID_SEED, TEST_SEED = 900_000_001, 900_000_002
-# Photos inside scikit-image (s) and scikit-learn (l). The held-out ones never train anything.
-BUNDLED_TRAIN = ("s:astronaut", "s:coffee", "s:rocket", "s:retina", "s:hubble_deep_field", "s:motorcycle_left")
-BUNDLED_VALID = ("s:chelsea",)
-BUNDLED_TEST = ("l:china", "l:flower")
-BUNDLED_REPEATS = 64  # six photos make a short epoch: draw each this often, cropped anew
+# Photos that scikit-image ships, and two (china, flower) that scikit-learn ships. The held-out ones train nothing.
+BUNDLED_TRAIN = ("astronaut", "coffee", "rocket", "retina", "hubble_deep_field", "motorcycle_left")
+BUNDLED_VALID = ("chelsea",)
+BUNDLED_TEST = ("china", "flower")
+BUNDLED_REPEATS = 64  # an epoch of six photos would be short: crop each this often
 
 
 @dataclass(frozen=True)
 class Loaders:
-    """The three parts of a source: `train` shuffled, `valid` to choose by and `test` to report, both fixed."""
+    """The three parts of a source: `train` is shuffled; `valid` (to choose by) and `test` (to report) are fixed."""
 
     train: Batches
     valid: Batches
     test: Batches
     source: str
-    skipped: list[str] = field(default_factory=list)  # one sentence a file that could not be read
-    classes: tuple[str, ...] = ()  # names of the labels that `train` gives, see `make_loaders`
+    skipped: list[str] = field(default_factory=list)  # one sentence per file that could not be read
+    classes: tuple[str, ...] = ()  # names of the class labels, see `make_loaders`
 
     @property
-    def masks(self) -> Masks | None:
-        """The masks of the test scenes (`valid.masks` has the others); None for photos."""
+    def masks(self) -> Scenes | None:
+        """The test scenes, with their masks (`valid.masks` has the others); None for photos."""
         return self.test.masks
 
     def __repr__(self) -> str:
         counts = " · ".join(f"{len(getattr(self, part).rgb):,} {part}" for part in ("train", "valid", "test"))
         left_out = f" · {len(self.skipped)} files left out" if self.skipped else ""
-        return f"{self.source}: {counts} pictures, {self.train.size}×{self.train.size} px{left_out}"
+        return f"{self.source}: {counts} images, {self.train.size}×{self.train.size} px{left_out}"
 
 
 def make_loaders(
@@ -64,112 +66,86 @@ def make_loaders(
     labels: bool = False,
     device: str = "cpu",
 ) -> Loaders:
-    """Make train, valid and test batches from a source, split by picture, never by crop.
+    """Make train, valid and test batches from a source, split by image, never by crop.
 
     Args:
-        source: "scenes" (painted), "bundled" (nine photos that come with scikit-image and scikit-learn), "imagenette"
-            or "coco" (downloaded once), or a folder of photos.
-        size: side of the training pictures, pixels.
-        batch_size: pictures a batch.
-        n_train: training pictures; default 1,500 scenes, or all photos there are.
-        n_test: pictures in each of valid and test; default 200 scenes, or 5 % of the photos.
-        seed: decides the painted training scenes and every random draw. Held-out pictures do not depend on it.
-        store_size: side at which training photos are kept, pixels; crops are taken at scales between it and `size`.
+        source: "scenes" (painted), "bundled" (nine photos that scikit-image and scikit-learn ship), "imagenette",
+            "imagenette-320" or "coco" (downloaded once), or a folder of photos.
+        size: side of the training images, pixels.
+        batch_size: images per batch.
+        n_train: number of training images; default 1,500 scenes, or all photos.
+        n_test: number of images in valid, and in test; default 200 scenes, or 5 % of the photos.
+        seed: determines the painted training scenes and every random draw. Held-out images do not depend on it.
+        store_size: side at which training photos are stored, pixels; crops are taken at scales between it and `size`.
             Default 2 × size. Held-out photos are seen whole.
-        vary_tone: train on photos whose L varies as that of stored gray photos does; see `batches.vary_tone`.
-        labels: tell which class folder a photo lies in: `train` yields (L, ab, labels), all parts have `labels`. Class
-            folders are those that hold photos and stand side by side; a photo elsewhere has `NO_LABEL`.
-        device: where the store lives and the batches come out.
+        vary_tone: augment the L of training images, see `batches.vary_tone`.
+        labels: use class folders as class labels: `train` yields (L, ab, labels), all parts have `labels`. Class
+            folders are sibling folders that contain photos; a photo outside of them has the label -100.
+        device: where images are stored and batches are made.
     Raises:
         ValueError: unknown source, a folder with fewer than three readable photos, a number out of range, or labels
-            asked of a source that has no class folders.
+            requested from a source without class folders.
         DownloadError: the photos must be downloaded and can't be.
+        MissingExtra: "bundled" needs scikit-learn.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     store_size = store_size or 2 * size
     if store_size < size:
         raise ValueError(f"store_size must be at least size ({size}), got {store_size}.")
-    common = {"size": size, "batch_size": batch_size, "device": device}
     if labels and source in ("scenes", "bundled"):
         raise ValueError(f"The source {source!r} has no class folders, so it can't give labels.")
+    fixed = {"size": size, "batch_size": batch_size, "device": device}
+    training = fixed | {"shuffled": True, "seed": seed, "vary_tone": vary_tone}
     if source == "scenes":
-        return _scene_loaders(n_train or 1500, n_test or 200, seed, common)
+        if seed in (VALID_SEED, TEST_SEED):
+            raise ValueError(f"seed {seed} paints the held-out scenes; choose another one to train on.")
+        valid, test = (paint_scenes(n_test or 200, size, held_out_seed) for held_out_seed in (VALID_SEED, TEST_SEED))
+        train = Batches(paint_scenes(n_train or 1500, size, seed).rgb, **training)
+        return Loaders(train, *(Batches(part.rgb, masks=part, **fixed) for part in (valid, test)), source="scenes")
     if source == "bundled":
-        train = [fit_square(bundled_photo(name), store_size) for name in BUNDLED_TRAIN]
-        valid, test = (
-            [fit_square(bundled_photo(name), size) for name in part] for part in (BUNDLED_VALID, BUNDLED_TEST)
-        )
-        return _photo_loaders("bundled", train, valid, test, [], seed, BUNDLED_REPEATS, vary_tone, common)
+        parts = ((BUNDLED_TRAIN, store_size), (BUNDLED_VALID, size), (BUNDLED_TEST, size))
+        train, valid, test = (_stack([fit_square(bundled_photo(n), side) for n in names]) for names, side in parts)
+        train = Batches(train, repeats=BUNDLED_REPEATS, **training)
+        return Loaders(train, Batches(valid, **fixed), Batches(test, **fixed), source="bundled")
+
     folder = fetch_photos(source) if source in DATASETS else Path(source)
     if not folder.is_dir():
         names = ", ".join(["scenes", "bundled", *DATASETS])
         raise ValueError(f"source is {str(source)!r}, which is neither a folder nor one of: {names}.")
-    return _folder_loaders(folder, n_train, n_test, store_size, seed, vary_tone, labels, common)
-
-
-def _scene_loaders(n_train: int, n_test: int, seed: int, common: dict) -> Loaders:
-    if seed in (VALID_SEED, TEST_SEED):
-        raise ValueError(f"seed {seed} paints the held-out scenes; choose another one to train on.")
-    size = common["size"]
-    train = paint_scenes(n_train, size, seed)
-    valid, test = paint_scenes(n_test, size, VALID_SEED), paint_scenes(n_test, size, TEST_SEED)
-    return Loaders(
-        Batches(train.rgb, shuffled=True, seed=seed, **common),
-        Batches(valid.rgb, masks=_masks(valid), **common),
-        Batches(test.rgb, masks=_masks(test), **common),
-        source="scenes",
-    )
-
-
-def _masks(scenes: Scenes) -> Masks:
-    return Masks(scenes.determined, scenes.ambiguous, scenes.edges, scenes.objects)
-
-
-def _folder_loaders(
-    folder: Path,
-    n_train: int | None,
-    n_test: int | None,
-    store_size: int,
-    seed: int,
-    tone: bool,
-    labeled: bool,
-    common: dict,
-) -> Loaders:
     paths = _in_split_order(folder)
     n_test = n_test or _default_n_test(paths)
-    pictures, read, skipped = _read_squares(paths, store_size, 2 * n_test + n_train if n_train else None)
-    if len(pictures) < 2 * n_test + 1:
+    photos, paths, skipped = _read_squares(paths, store_size, 2 * n_test + n_train if n_train else None)
+    if len(photos) < 2 * n_test + 1:
         raise ValueError(
-            f"{folder}: {len(pictures)} different photos could be read and {len(skipped)} could not; "
+            f"{folder}: {len(photos)} different photos could be read and {len(skipped)} could not; "
             f"training needs at least {2 * n_test + 1}: {n_test} to choose by, {n_test} to test, the rest to learn."
         )
     if skipped:
-        warnings.warn(f"{len(skipped)} of {len(paths)} files were left out: {' '.join(skipped[:5])}", stacklevel=3)
-    test, valid, train = pictures[:n_test], pictures[n_test : 2 * n_test], pictures[2 * n_test :]
-    valid, test = ([fit_square(picture, common["size"]) for picture in part] for part in (valid, test))
-    loaders = _photo_loaders(str(folder), train, valid, test, skipped, seed, 1, tone, common)
-    if not labeled:
-        return loaders
-    classes, labels = class_labels(read)
-    if not classes:
-        raise ValueError(f"{folder} has no class folders, folders of photos side by side, so it can't give labels.")
-    labels = labels.to(common["device"])
-    loaders.test.labels, loaders.valid.labels, loaders.train.labels = labels.tensor_split([n_test, 2 * n_test])
-    return replace(loaders, classes=classes)
+        warnings.warn(f"{len(skipped)} files were left out: {' '.join(skipped[:5])}", stacklevel=2)
+    classes, of_parts = (), (None, None, None)
+    if labels:
+        classes, all_labels = class_labels(paths)
+        if not classes:
+            raise ValueError(f"{folder} has no class folders, sibling folders of photos, so it can't give labels.")
+        of_parts = all_labels.tensor_split([n_test, 2 * n_test])
+    held_out = [_stack([fit_square(p, size) for p in photos[i : i + n_test]]) for i in (0, n_test)]
+    test, valid = (Batches(rgb, labels=part, **fixed) for rgb, part in zip(held_out, of_parts))
+    train = Batches(_stack(photos[2 * n_test :]), labels=of_parts[2], **training)
+    return Loaders(train, valid, test, str(folder), skipped, classes)
 
 
 def class_labels(paths: list[Path]) -> tuple[tuple[str, ...], torch.Tensor]:
-    """Tell classes by folders: those that hold photos and stand side by side.
+    """Derive class labels from folders: classes are sibling folders that contain photos.
 
     Returns:
-        The names of the classes, sorted, and for each path the index of its own, (N,) int64, or `NO_LABEL`. Folders of
-        one name in two places are one class.
+        The class names, sorted, and the class index of each path, (N,) int64, -100 for a photo outside of class
+        folders. Folders of the same name in two places are one class.
     """
     siblings = Counter(folder.parent for folder in {path.parent for path in paths})
     names = [path.parent.name if siblings[path.parent.parent] > 1 else None for path in paths]
     classes = tuple(sorted(set(names) - {None}))
-    index = {name: i for i, name in enumerate(classes)} | {None: NO_LABEL}
+    index = {name: i for i, name in enumerate(classes)} | {None: -100}
     return classes, torch.tensor([index[name] for name in names])
 
 
@@ -177,7 +153,9 @@ def held_out_files(folder: str | os.PathLike, part: str, n_test: int | None = No
     """List the photos of a folder that `make_loaders(folder, n_test=n_test)` keeps from training.
 
     Args:
-        part: "valid", the ones to choose by, or "test", the ones to report on.
+        folder: of photos.
+        part: "valid" (to choose by) or "test" (to report).
+        n_test: as in `make_loaders`.
     Raises:
         ValueError: `part` is neither, or there is no such folder.
     """
@@ -186,6 +164,23 @@ def held_out_files(folder: str | os.PathLike, part: str, n_test: int | None = No
     paths = _in_split_order(Path(folder))
     n_test = n_test or _default_n_test(paths)
     return paths[:n_test] if part == "test" else paths[n_test : 2 * n_test]
+
+
+def bundled_photo(name: str) -> np.ndarray:
+    """Read a photo that scikit-image or scikit-learn ships, by name, as in "astronaut": (H, W, 3) uint8.
+
+    Raises:
+        ValueError: there is no photo of that name.
+        MissingExtra: "china" and "flower" need scikit-learn.
+    """
+    package, folder = ("sklearn", "datasets/images") if name in BUNDLED_TEST else ("skimage", "data")
+    spec = find_spec(package)  # finds the files without the seconds of an import
+    if spec is None:
+        raise MissingExtra("scikit-learn", "notebooks")
+    names = (*BUNDLED_TRAIN, *BUNDLED_VALID, *BUNDLED_TEST)
+    if name not in names:
+        raise ValueError(f"There is no bundled photo {name!r}; there are: {', '.join(names)}.")
+    return read_image(next((Path(spec.origin).parent / folder).glob(f"{name}.*")))
 
 
 def _in_split_order(folder: Path) -> list[Path]:
@@ -198,12 +193,12 @@ def _default_n_test(paths: list[Path]) -> int:
 
 
 def _read_squares(paths: list[Path], side: int, limit: int | None) -> tuple[list[np.ndarray], list[Path], list[str]]:
-    """Read photos as side×side squares until `limit` are there; leave out what can't be read and what comes twice.
+    """Read photos as side×side squares until there are `limit`; leave out duplicates and files that can't be read.
 
     Returns:
-        The squares, the paths that they came from, and a sentence for each that could not be read.
+        The squares, their paths, and one sentence per file that could not be read.
     """
-    pictures, sources, skipped, seen = [], [], [], set()
+    squares, sources, skipped, seen = [], [], [], set()
 
     def read(path: Path) -> np.ndarray | str:
         try:
@@ -219,46 +214,16 @@ def _read_squares(paths: list[Path], side: int, limit: int | None) -> tuple[list
                     skipped.append(square)
                 elif (key := _hash(square.tobytes())) not in seen:
                     seen.add(key)
-                    pictures.append(square)
+                    squares.append(square)
                     sources.append(path)
                     bar.update()
-            if limit and len(pictures) >= limit:
+            if limit and len(squares) >= limit:
                 break
-    return pictures[:limit], sources[:limit], skipped
+    return squares[:limit], sources[:limit], skipped
 
 
-def _photo_loaders(
-    source: str,
-    train: list,
-    valid: list,
-    test: list,
-    skipped: list[str],
-    seed: int,
-    repeats: int,
-    tone: bool,
-    common: dict,
-) -> Loaders:
-    train, valid, test = (torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2) for part in (train, valid, test))
-    return Loaders(
-        Batches(train, shuffled=True, seed=seed, repeats=repeats, vary_tone=tone, **common),
-        Batches(valid, **common),
-        Batches(test, **common),
-        source=source,
-        skipped=skipped,
-    )
-
-
-def bundled_photo(name: str) -> np.ndarray:
-    """Read one of the photos inside scikit-image ("s:name") or scikit-learn ("l:name"): (H, W, 3) uint8."""
-    library, photo = name.split(":")
-    if library == "l":
-        from sklearn.datasets import load_sample_image  # scikit-learn takes a second to import
-
-        return load_sample_image(f"{photo}.jpg")
-    import skimage
-
-    folder = Path(skimage.__file__).parent / "data"
-    return read_image(next(folder.glob(f"{photo}.*")))
+def _stack(squares: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)  # (N, 3, S, S)
 
 
 def _hash(content: bytes) -> bytes:

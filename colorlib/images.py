@@ -1,4 +1,4 @@
-"""Any image file as (H, W, 3) uint8 sRGB, with one typed error; finding, resizing and saving images."""
+"""Any image file as (H, W, 3) uint8 sRGB, with one error type; finding, resizing and saving images."""
 
 import os
 import warnings
@@ -12,17 +12,17 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from .files import atomic_write
+from colorlib.files import atomic_write
 
-MAX_PIXELS = 100_000_000  # decoded, such a picture takes 300 MB
+MAX_PIXELS = 100_000_000  # 300 MB when decoded
 MAX_FILE_BYTES = 2**30
-# The photo formats alone: Pillow's EPS reader, for one, would hand a stranger's file to Ghostscript.
+# Photo formats only: Pillow's EPS reader, for example, would pass an untrusted file to Ghostscript.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 SAVE_FORMATS = {
     ".avif": "AVIF", ".bmp": "BMP", ".gif": "GIF", ".jfif": "JPEG", ".jp2": "JPEG2000", ".jpe": "JPEG",
     ".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
 }  # fmt: skip
-# Chroma subsampling halves the resolution of exactly what this package adds to a photo.
+# No chroma subsampling: it would halve the resolution of the very channels that this package adds.
 SAVE_OPTIONS = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "AVIF": {"quality": 90}}
 MAX_JPEG_EXIF = 65533
 PATH_REASONS = {
@@ -33,29 +33,29 @@ PATH_REASONS = {
 
 
 class ImageReadError(ValueError):
-    """A file can't be read as a picture; the message is one sentence that names the file and the reason."""
+    """A file can't be read as an image; the message is one sentence that names the file and the reason."""
 
 
 def read_image(source: str | os.PathLike | BinaryIO) -> np.ndarray:
-    """Read any photo file (JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, AVIF, PNM) as pixels.
+    """Read an image file (JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, AVIF, PNM) as pixels.
 
     Args:
         source: a path, or a binary file object, which is read from its start.
     Returns:
-        (H, W, 3) uint8, sRGB, upright; transparent parts are white, of an animation the first frame.
+        (H, W, 3) uint8, sRGB, upright; transparency on white; the first frame of an animation.
     Raises:
-        ImageReadError: the file can't be opened, is no such picture, is damaged, or has over `MAX_PIXELS` pixels.
+        ImageReadError: the file can't be opened, is not such an image, is damaged, or has over `MAX_PIXELS` pixels.
     """
     return np.array(open_image(source))
 
 
 def open_image(source: str | os.PathLike | BinaryIO) -> Image.Image:
-    """Read a photo file as `read_image` does, but return a loaded RGB `PIL.Image`.
+    """Read an image file as `read_image` does, but return a loaded RGB `PIL.Image`.
 
-    Its `info` holds "exif" (bytes, without the orientation, which is applied already) where the file had it.
+    Its `info` has "exif" (bytes, without the orientation, which is applied) if the file had it.
 
     Raises:
-        ImageReadError: as `read_image`.
+        ImageReadError: as in `read_image`.
     """
     name, data = _read_bytes(source)
     with _one_error_type(name, data):
@@ -64,12 +64,12 @@ def open_image(source: str | os.PathLike | BinaryIO) -> Image.Image:
 
 
 def as_srgb(image: Image.Image) -> Image.Image:
-    """Bring a PIL image of any mode to what `open_image` returns: loaded RGB, sRGB, upright, its EXIF in `info`.
+    """Convert a PIL image of any mode to what `open_image` returns: loaded RGB, sRGB, upright, its EXIF in `info`.
 
     Raises:
-        ImageReadError: the image is empty or too large, or the file behind it turns out to be damaged.
+        ImageReadError: the image is empty or too large, or its file is damaged.
     """
-    with _one_error_type("The picture given"):
+    with _one_error_type("The image given"):
         _check_size(image)
         image.load()
         return _to_plain_rgb(image)
@@ -77,19 +77,19 @@ def as_srgb(image: Image.Image) -> Image.Image:
 
 @cache
 def srgb_profile() -> bytes:
-    """Return the ICC profile of sRGB, to be embedded in saved pictures."""
+    """Return the ICC profile of sRGB, to embed in saved images."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def find_images(
     folder: str | os.PathLike, recursive: bool = True, on_error: Callable[[OSError], None] | None = None
 ) -> list[Path]:
-    """List the photo files of a folder, by suffix, sorted; hidden files and folders are left out.
+    """List the image files in a folder, by suffix, sorted; hidden files and folders are left out.
 
     Args:
         folder: where to look.
-        recursive: also look in its subfolders, to any depth; links to folders are not followed.
-        on_error: is called with the error of each folder that can't be listed, which else is passed over.
+        recursive: also search its subfolders, to any depth; links to folders are not followed.
+        on_error: called with the error of each folder that can't be listed; by default such folders are skipped.
     Raises:
         ValueError: the folder is missing, or is a file.
     """
@@ -106,34 +106,34 @@ def find_images(
 def save_image(
     rgb: np.ndarray | Image.Image, path: str | os.PathLike, overwrite: bool = False, exif: bytes | None = None
 ) -> None:
-    """Save a picture in the format its suffix names, whole or not at all.
+    """Save an image, atomically, in the format of its suffix.
 
     Args:
-        rgb: (H, W, 3) uint8, sRGB; or an RGB PIL image, whose info's "exif" and "icc_profile" are kept.
-        path: ends in one of the suffixes of `SAVE_FORMATS`; missing folders are made.
-        overwrite: replace a file that is there already.
-        exif: metadata to keep, as `open_image(...).info["exif"]` has it; formats without EXIF drop it.
+        rgb: (H, W, 3) uint8, sRGB; or an RGB PIL image, whose `info` entries "exif" and "icc_profile" are kept.
+        path: ends in one of the suffixes of `SAVE_FORMATS`; missing folders are created.
+        overwrite: replace an existing file.
+        exif: metadata to write, as in `open_image(...).info["exif"]`; formats without EXIF drop it.
     Raises:
-        ValueError: the suffix names no format, or the array is not a picture.
-        FileExistsError: the file is there and `overwrite` is False.
+        ValueError: the suffix has no format, or the array is not an image.
+        FileExistsError: the file exists and `overwrite` is False.
     """
     path = Path(path)
     image_format = SAVE_FORMATS.get(path.suffix.lower())
     if image_format is None:
-        raise ValueError(f"{path}: pictures are saved with one of the suffixes {', '.join(SAVE_FORMATS)}.")
+        raise ValueError(f"{path}: images are saved with one of the suffixes {', '.join(SAVE_FORMATS)}.")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; pass overwrite=True to replace it.")
     image = rgb if isinstance(rgb, Image.Image) and rgb.mode == "RGB" else _as_pil(rgb)
     kept = {"exif": exif or image.info.get("exif"), "icc_profile": image.info.get("icc_profile")}
     if image_format == "JPEG" and kept["exif"] and len(kept["exif"]) > MAX_JPEG_EXIF:
-        del kept["exif"]  # a block from another format that no JPEG can hold costs no picture
+        del kept["exif"]  # EXIF from another format can be too large for a JPEG
     options = SAVE_OPTIONS.get(image_format, {}) | {key: value for key, value in kept.items() if value}
     with atomic_write(path) as file:
         image.save(file, format=image_format, **options)
 
 
 def resize_image(rgb: np.ndarray, shorter_side: int) -> np.ndarray:
-    """Resize (H, W, 3) uint8 so that its shorter side has `shorter_side` pixels; the proportions stay."""
+    """Resize (H, W, 3) uint8 so that its shorter side has `shorter_side` pixels, keeping its proportions."""
     image = _as_pil(rgb)
     scale = shorter_side / min(image.size)
     size = tuple(max(1, round(side * scale)) for side in image.size)
@@ -141,11 +141,11 @@ def resize_image(rgb: np.ndarray, shorter_side: int) -> np.ndarray:
 
 
 def fit_square(rgb: np.ndarray, side: int) -> np.ndarray:
-    """Resize (H, W, 3) uint8 to `side` pixels on its shorter side and keep the central (side, side, 3)."""
+    """Resize (H, W, 3) uint8 to `side` pixels on its shorter side and crop the central (side, side, 3)."""
     image = _as_pil(rgb)
     shorter = min(image.size)
     left, top = (image.width - shorter) / 2, (image.height - shorter) / 2
-    box = (left, top, left + shorter, top + shorter)  # cropping on the way spares resizing what is cut off
+    box = (left, top, left + shorter, top + shorter)  # crops and resizes in one step
     return np.array(image.resize((side, side), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0))
 
 
@@ -158,21 +158,21 @@ def _as_pil(rgb: np.ndarray) -> Image.Image:
 
 @contextmanager
 def _one_error_type(name: str, data: bytes = b"") -> Iterator[None]:
-    """Turn whatever Pillow raises in the block into `ImageReadError`, and keep its warnings quiet."""
+    """Turn whatever Pillow raises in the block into `ImageReadError`, and silence its warnings."""
     try:
-        with warnings.catch_warnings():  # of large pictures and odd metadata; what matters of it is an error here
+        with warnings.catch_warnings():  # of large images and odd metadata
             warnings.filterwarnings("ignore", module=r"PIL\.")
             yield
-    # A hostile file draws a dozen exception types from Pillow (SyntaxError, struct.error, EOFError,
-    # ZeroDivisionError, MemoryError ...), and no list of them is complete.
+    # Malformed files make Pillow raise a dozen exception types (SyntaxError, struct.error, EOFError,
+    # ZeroDivisionError, MemoryError ...); no list is complete.
     except Exception as error:
         raise ImageReadError(f"{name} {_reason(error, data)}.") from error
 
 
 def _read_bytes(source: str | os.PathLike | BinaryIO) -> tuple[str, bytes]:
-    """Return the name of a source for messages, and all its bytes."""
+    """Return the name of a source, for messages, and its bytes."""
     if hasattr(source, "read"):
-        name = source.name if isinstance(getattr(source, "name", None), str) else "The picture given"
+        name = source.name if isinstance(getattr(source, "name", None), str) else "The image given"
         with suppress(AttributeError, OSError):  # a pipe can't be rewound
             source.seek(0)
         data = source.read(MAX_FILE_BYTES + 1)
@@ -190,7 +190,7 @@ def _read_path(path: Path, name: str) -> bytes:
     try:
         if path.is_dir():
             raise IsADirectoryError
-        if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        if path.exists() and not path.is_file():  # opening a pipe would block
             raise OSError("it is not an ordinary file")
         with open(path, "rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
@@ -214,12 +214,12 @@ def _check_size(image: Image.Image) -> None:
 
 def _decode(data: bytes) -> Image.Image:
     image = Image.open(BytesIO(data), formats=FORMATS)
-    image.load()  # verify() and open() pass truncated files
+    image.load()  # open() and verify() accept truncated files
     return _to_plain_rgb(image)
 
 
 def _to_plain_rgb(image: Image.Image) -> Image.Image:
-    """Return a copy of a loaded image as RGB, sRGB and upright, with nothing but EXIF in its `info`."""
+    """Return a loaded image as RGB, sRGB and upright, with nothing but EXIF in its `info`."""
     image, exif = _turn_upright(image)
     icc_profile = image.info.get("icc_profile")
     image = _to_8_bits(image)
@@ -232,9 +232,9 @@ def _to_plain_rgb(image: Image.Image) -> Image.Image:
 
 
 def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
-    """Apply the EXIF orientation; return the picture and its EXIF bytes without that tag."""
+    """Apply the EXIF orientation; return the image and its EXIF bytes without that tag."""
     exif = None
-    with suppress(Exception):  # damaged metadata makes Pillow raise anything; the picture itself is whole
+    with suppress(Exception):  # damaged metadata makes Pillow raise all kinds of errors
         image = ImageOps.exif_transpose(image)
         if "exif" in image.info:  # a TIFF's own tags are no EXIF block
             tags = image.getexif()
@@ -244,22 +244,24 @@ def _turn_upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Bring gray of 16 or 32 bits or of floating point to mode "L", which Pillow would clip; pass others on."""
+    """Scale 16-bit, 32-bit and floating point gray to mode "L", where Pillow would clip; return others unchanged."""
     if image.mode[0] not in "IF":  # I, I;16, I;16B, F
         return image
     values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
     black, highest = min(0, values.min()), max(0, values.max())
     whites = {"I": (255, 65535), "F": (1, 255, 65535)}.get(image.mode, (65535,))
-    white = next((white for white in whites if black == 0 and highest <= white), highest)  # else the range there is
+    white = next(
+        (white for white in whites if black == 0 and highest <= white), highest
+    )  # else the range found
     return Image.fromarray(((values - black) * (255 / (white - black)) + 0.5).astype(np.uint8))
 
 
 def _to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
-    """Convert any 8-bit mode to RGB, by the embedded profile where it is whole and fits the picture."""
+    """Convert any 8-bit mode to RGB, using the embedded profile if it is valid and fits the image."""
     image = image if image.mode in ("L", "CMYK") else image.convert("RGB")
     if not icc_profile:
         return image.convert("RGB")
-    with suppress(ImageCms.PyCMSError, OSError):  # a profile that is broken, or of another mode, costs no picture
+    with suppress(ImageCms.PyCMSError, OSError):  # a broken profile, or one of another mode, is ignored
         profile = ImageCms.ImageCmsProfile(BytesIO(icc_profile))
         if "sRGB" not in (profile.profile.profile_description or ""):
             image = image.convert("RGB") if profile.profile.xcolor_space.strip() == "RGB" else image
@@ -268,7 +270,7 @@ def _to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
 
 
 def _reason(error: Exception, data: bytes) -> str:
-    """Say in words, to follow the file's name, why Pillow failed on these bytes."""
+    """Return, as the end of a sentence that starts with the file's name, why Pillow failed."""
     if isinstance(error, Image.DecompressionBombError):
         return f"has more than {MAX_PIXELS // 1_000_000} million pixels"
     if data[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif"):

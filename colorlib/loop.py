@@ -1,4 +1,4 @@
-"""The loop behind every training: it shows progress, measures after every epoch, stops where it is told and resumes."""
+"""The loop behind every training: progress, a measurement after every epoch, interruption, checkpoints and resume."""
 
 import os
 import signal
@@ -16,19 +16,19 @@ from tqdm import tqdm
 from colorlib.batches import Batches
 from colorlib.config import bf16_on_cpu
 from colorlib.data import Loaders
-from colorlib.files import WeightsError, load_checkpoint, save_checkpoint
-from colorlib.metrics import evaluate
+from colorlib.metrics import evaluate, predict
+from colorlib.tensors import WeightsError, load_checkpoint, save_checkpoint
 
 CHECKPOINT_SECONDS = 60  # a crash loses at most this much training
-N_PREVIEW = 8  # held-out pictures whose prediction is kept after every epoch
+N_PREVIEW = 8  # held-out images whose prediction is kept after every epoch
 
 
 @dataclass
 class History:
-    """What a training wrote down.
+    """The record of a training.
 
-    `rows` has a dict an epoch: "epoch", the mean training losses, and "valid_…" numbers measured on the held-out
-    pictures to choose by. `previews` has, an epoch, the ab (8, 2, H, W) predicted for the first of those pictures.
+    `rows` has one dict per epoch: "epoch", the mean training losses, and "valid_…" scores on the validation images.
+    `previews` has, per epoch, the ab (8, 2, H, W) predicted for the first of those images.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -37,12 +37,12 @@ class History:
     interrupted: bool = False
 
     def __getitem__(self, key: str) -> list[float]:
-        """Return one number over the epochs."""
+        """Return one quantity, a value per epoch."""
         return [row[key] for row in self.rows]
 
     def __repr__(self) -> str:
         if not self.rows:
-            return "no epoch finished yet"
+            return "no epoch has finished yet"
         keys = list(self.rows[-1])
         lines = ["  ".join(f"{key:>{max(8, len(key))}}" for key in keys)]
         for row in self.rows:
@@ -53,7 +53,7 @@ class History:
 
 def run_epochs(
     step: Callable[..., dict[str, torch.Tensor]],
-    generator: nn.Module,
+    model: nn.Module,
     loaders: Loaders,
     epochs: int,
     *,
@@ -62,23 +62,27 @@ def run_epochs(
     checkpoint: str | os.PathLike | None,
     resume: bool,
     progress: bool,
-    measure: Callable[[], tuple[dict[str, float], torch.Tensor]] | None = None,
+    measure: Callable[[], dict[str, float]] | None = None,
 ) -> History:
-    """Call `step` on every training batch for some epochs; measure, remember, save. The loop behind every `fit_…`.
+    """Call `step` on every training batch for `epochs` epochs; measure, record and save after each.
 
     Args:
-        step: (L, ab), and labels where the loaders give them -> named losses, detached; it changes what is in `state`.
-        generator: what learns, and is measured and previewed after every epoch.
-        state: named things with `state_dict` and `load_state_dict` that a resumed training must have back.
-        settings: plain values that must be the same when a checkpoint is resumed.
-        measure: () -> held-out numbers of an epoch and its preview, instead of those of a generator.
+        step: (L, ab), and labels if the loaders have them -> named losses, detached. It updates the parts in `state`.
+        model: the network that is trained and measured; it ends in eval mode.
+        loaders: `train` for the steps, `valid` for the measurement after each epoch.
+        epochs: passes over `loaders.train`.
+        state: named objects with `state_dict` and `load_state_dict`, everything that a resumed training needs.
+        settings: plain values that must be unchanged when a checkpoint is resumed.
+        checkpoint, resume, progress: as in `training.fit_reconstruction`.
+        measure: () -> scores of the epoch, for a model that is not a generator; it has no previews.
     """
-    measure = measure or (lambda: (held_out_scores(generator, loaders.valid), preview(generator, loaders.valid)))
     settings = settings | {"source": loaders.source, "seed": loaders.train.seed, "batches": len(loaders.train)}
     history, place, sums = History(), {"epoch": 0, "batch": 0}, {}
     if checkpoint and Path(checkpoint).exists():
         if not resume:
-            raise FileExistsError(f"{checkpoint} holds a training already: pass resume=True to go on, or delete it.")
+            raise FileExistsError(
+                f"{checkpoint} holds a training already: pass resume=True to continue it, or delete it."
+            )
         history, place, sums = _load(checkpoint, state, settings)
     clock = time.monotonic() - history.seconds
 
@@ -94,11 +98,11 @@ def run_epochs(
         initial=place["epoch"] * len(loaders.train) + place["batch"],
         unit="batch",
         leave=False,
-        **({} if progress else {"disable": True}),  # left out otherwise, so that TQDM_DISABLE decides
+        **({} if progress else {"disable": True}),  # otherwise TQDM_DISABLE decides
     )
     with bar, interrupt_between_steps() as interrupt:
         while place["epoch"] < epochs and not interrupt.is_set():
-            generator.train()
+            model.train()
             for batch in loaders.train.epoch(place["epoch"], start=place["batch"]):
                 for name, loss in step(*batch).items():
                     sums[name] = sums.get(name, 0) + loss
@@ -111,42 +115,36 @@ def run_epochs(
                     saved_at = time.monotonic()
             if place["batch"] == len(loaders.train):
                 row = {name: float(total) / len(loaders.train) for name, total in sums.items()}
-                scores, picture = measure()
+                scores = measure() if measure else held_out_scores(model, loaders.valid)
                 history.rows.append({"epoch": place["epoch"] + 1} | row | scores)
-                history.previews.append(picture)
+                if not measure:
+                    history.previews.append(predict(model, loaders.valid.first(N_PREVIEW)[0]))
                 place, sums = {"epoch": place["epoch"] + 1, "batch": 0}, {}
                 bar.set_postfix({name: f"{value:.3g}" for name, value in list(scores.items())[:1]})
     history.interrupted = place["epoch"] < epochs
     save()
     if history.interrupted:
         print(f"Stopped in epoch {place['epoch'] + 1} of {epochs}; what was learned so far is kept.")
-    generator.eval()
+    model.eval()
     return history
 
 
 def held_out_scores(generator: nn.Module, loader: Batches) -> dict[str, float]:
-    """Return the few held-out numbers that are worth a look after every epoch, named "valid_…"."""
+    """Return the validation scores that are recorded after every epoch, named "valid_…"."""
     scores = evaluate(generator, loader)
     keys = [key for key in scores if key.startswith(("ab_mae", "chroma_ratio"))]
     return {f"valid_{key}": scores[key] for key in keys}
 
 
-@torch.no_grad()
-def preview(generator: nn.Module, loader: Batches) -> torch.Tensor:
-    """Return the ab (8, 2, H, W) that the generator, in eval mode, predicts for the first held-out pictures."""
-    generator.eval()
-    return generator(loader.first(N_PREVIEW)[0]).float().cpu()
-
-
 def mixed_precision(device: torch.device) -> torch.autocast:
-    """Return bfloat16 autocast on CUDA, where it is fast, and on a CPU if COLORLIB_BF16=1 says that it is fast, too."""
+    """Return bfloat16 autocast, enabled on CUDA, and on the CPU if COLORLIB_BF16=1."""
     fast = device.type == "cuda" or (device.type == "cpu" and bf16_on_cpu())
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
 @contextmanager
 def interrupt_between_steps() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event that the loop asks for between steps, so that no step is left half done.
+    """Turn the first Ctrl-C into an event that the loop checks between steps, so that no step is left half done.
 
     A second Ctrl-C interrupts at once. Outside the main thread, where Python allows no handler, the event stays unset.
     """

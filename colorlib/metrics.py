@@ -1,35 +1,38 @@
-"""How good is a colored picture? Every term the notebooks use is defined here, once.
+"""Measures of a colored image. Every term the notebooks use is defined here, once.
 
-- *ab MAE*: mean absolute error of a and b, in Lab units, averaged over both and over the pixels named.
-- *ΔE2000*: CIEDE2000 difference of predicted and true Lab (L is the same in both), averaged over the pixels named.
-- *chroma ratio*: mean predicted chroma / mean true chroma over the pixels named; 0 = gray, 1 = as colorful as truth.
-- *PSNR* (dB), *SSIM*, *colorfulness*: per picture, on RGB limited to what a screen shows, averaged over pictures.
-- *determined* pixels: the color follows from the gray picture. *Ambiguous* ones: it can't.
+- *ab MAE*: mean absolute error of a and b, in Lab units, averaged over both and over the selected pixels.
+- *ΔE2000*: CIEDE2000 difference of predicted and true Lab (L is the same in both), averaged over the selected pixels.
+- *chroma ratio*: mean predicted chroma / mean true chroma over the selected pixels; 0 = gray, 1 = as the truth.
+- *PSNR* (dB), *SSIM*, *colorfulness*: per image, on RGB clipped to sRGB, averaged over images.
+- *determined* pixels: the color follows from the gray image. *Ambiguous* ones: it does not.
 - *edges*: pixels within 2 px of an object boundary, ambiguous ones left out.
 - *hue entropy*: entropy of the per-object mean hue over 8 bins, divided by log 8; 1 = uniform, 0 = one hue.
 - *hue spread*: circular variance of hue within one ambiguous object, pixels weighted by chroma, averaged over objects;
-  0 = one hue per object, toward 1 = every hue in it.
+  0 = one hue per object, near 1 = all hues.
 
-An *object* is the ambiguous pixels of one picture that share an id; objects under 6 px are left out. An object without
-any chroma has no hue: it counts as hue 0 and spread 0. A mean over no pixels or no objects is nan.
+An *object* is the set of ambiguous pixels of one image that share an id; objects under 6 px are left out. An object
+without chroma has no hue: it counts as hue 0 and spread 0. A mean over no pixels or no objects is nan.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from skimage.color import deltaE_ciede2000
+from skimage.metrics import structural_similarity
 
 from colorlib.color import AB_SCALE, join_lab, lab_to_rgb
 
 HUE_BINS = 8
 MIN_OBJECT_PIXELS = 6
 REGIONS = ("determined", "ambiguous", "edges")
-WINDOW, SIGMA = 11, 1.5  # of SSIM, pixels
+SSIM_WINDOW = 11  # pixels
 
 
 def ab_mae(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tensor | None = None) -> float:
-    """Return the mean absolute error in Lab units over a, b and the pixels named.
+    """Return the mean absolute error in Lab units over a, b and the selected pixels.
 
     Args:
         ab_pred, ab_true: (B, 2, H, W) in [-1, 1].
@@ -42,53 +45,33 @@ def ab_mae(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tensor | No
 
 
 def chroma_ratio(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tensor | None = None) -> float:
-    """Return mean predicted chroma / mean true chroma over the pixels named: 0 = gray, 1 = as colorful as truth.
+    """Return mean predicted chroma / mean true chroma over the selected pixels: 0 = gray, 1 = as the truth.
 
-    Arguments and errors are those of `ab_mae`; inf or nan where the truth has no chroma at all.
+    Arguments and errors are those of `ab_mae`; nan or inf if the truth has no chroma.
     """
     _check_shapes(ab_pred, ab_true, mask)
     return (_mean(_chroma(ab_pred), mask) / _mean(_chroma(ab_true), mask)).item()
 
 
 def delta_e2000(lab1: torch.Tensor, lab2: torch.Tensor) -> torch.Tensor:
-    """Return the CIEDE2000 difference of two Lab pictures, pixel by pixel; about 1 is just noticeable.
+    """Return the CIEDE2000 difference of two Lab images per pixel; about 1 is just noticeable. For measuring only.
 
     Args:
-        lab1, lab2: (..., 3, H, W) in Lab units. For measuring only: its gradient is infinite where both agree.
+        lab1, lab2: (..., 3, H, W) in Lab units.
     Returns:
-        (..., H, W), at least 0.
+        (..., H, W) float32, at least 0, on the CPU and without a gradient.
     Raises:
         ValueError: the shapes differ, or the channel axis is not 3.
-    Source: Sharma, Wu and Dalal 2005, equations 2 to 22; checked against its table 1 and scikit-image.
+    Source: Sharma, Wu and Dalal 2005, computed by scikit-image.
     """
     if lab1.shape != lab2.shape or lab1.ndim < 3 or lab1.shape[-3] != 3:
         raise ValueError(f"Both must be (..., 3, H, W), got {tuple(lab1.shape)} and {tuple(lab2.shape)}.")
-    (L1, a1, b1), (L2, a2, b2) = lab1.unbind(-3), lab2.unbind(-3)
-    stretch = 1.5 - 0.5 * _saturated((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2)  # 1 + G: grays need more a
-    C1, C2 = torch.hypot(stretch * a1, b1), torch.hypot(stretch * a2, b2)
-    h1 = torch.atan2(b1, stretch * a1).remainder(math.tau)
-    h2 = torch.atan2(b2, stretch * a2).remainder(math.tau)
-    colorless = C1 * C2 == 0  # then a hue difference has no meaning, and the mean hue is that of the colored one
-
-    step = h2 - h1
-    step = step - math.tau * (step > math.pi).to(step) + math.tau * (step < -math.pi).to(step)
-    total = h1 + h2
-    far = (h2 - h1).abs() > math.pi
-    h = torch.where(far, torch.where(total < math.tau, total + math.tau, total - math.tau), total) / 2
-    step, h = torch.where(colorless, 0.0, step), torch.where(colorless, total, h)
-
-    L, C = (L1 + L2) / 2, (C1 + C2) / 2
-    T = 1 - 0.17 * (h - math.radians(30)).cos() + 0.24 * (2 * h).cos()
-    T = T + 0.32 * (3 * h + math.radians(6)).cos() - 0.20 * (4 * h - math.radians(63)).cos()
-    dL = (L2 - L1) / (1 + 0.015 * (L - 50) ** 2 / (20 + (L - 50) ** 2).sqrt())
-    dC = (C2 - C1) / (1 + 0.045 * C)
-    dH = 2 * (C1 * C2).sqrt() * (step / 2).sin() / (1 + 0.015 * C * T)
-    turn = math.radians(60) * torch.exp(-(((h.rad2deg() - 275) / 25) ** 2))  # blues: hue and chroma interact
-    return (dL**2 + dC**2 + dH**2 - 2 * turn.sin() * _saturated(C) * dC * dH).clamp(min=0).sqrt()
+    difference = deltaE_ciede2000(_numpy(lab1), _numpy(lab2), channel_axis=-3)
+    return torch.as_tensor(difference, dtype=torch.float32)
 
 
 def psnr(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
-    """Return the peak signal-to-noise ratio of each picture in dB; inf where both are the same.
+    """Return the peak signal-to-noise ratio of each image in dB; inf where both are the same.
 
     Args:
         rgb1, rgb2: (B, 3, H, W) in [0, 1]; the result is (B,).
@@ -100,31 +83,31 @@ def psnr(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
 
 
 def ssim(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
-    """Return the structural similarity of each picture, averaged over the channels; 1 = the same.
+    """Return the structural similarity of each image, averaged over the channels; 1 = identical. For measuring only.
 
     Args:
-        rgb1, rgb2: (B, 3, H, W) in [0, 1], at least 11×11 px; the result is (B,).
+        rgb1, rgb2: (B, 3, H, W) in [0, 1], at least 11×11 px.
+    Returns:
+        (B,) float32, on the CPU and without a gradient.
     Raises:
         ValueError: not two batches of RGB of the same shape, or smaller than the 11 px window.
-    Source: Wang et al. 2004 (Gaussian window 11×11, σ 1.5 px, whole windows only); checked against scikit-image.
+    Source: Wang et al. 2004 (Gaussian window 11×11, σ 1.5 px), computed by scikit-image.
     """
     _check_rgb(rgb1, rgb2)
-    if min(rgb1.shape[-2:]) < WINDOW:
+    if min(rgb1.shape[-2:]) < SSIM_WINDOW:
         height, width = rgb1.shape[-2:]
-        raise ValueError(f"SSIM needs pictures of at least {WINDOW}×{WINDOW} px, got {height}×{width}.")
-    mean1, mean2 = _blur(rgb1), _blur(rgb2)
-    var1, var2 = _blur(rgb1**2) - mean1**2, _blur(rgb2**2) - mean2**2
-    covariance = _blur(rgb1 * rgb2) - mean1 * mean2
-    c1, c2 = 0.01**2, 0.03**2
-    same = (2 * mean1 * mean2 + c1) * (2 * covariance + c2) / ((mean1**2 + mean2**2 + c1) * (var1 + var2 + c2))
-    return same.mean(dim=(1, 2, 3))
+        raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW}×{SSIM_WINDOW} px, got {height}×{width}.")
+    as_published = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    pairs = zip(_numpy(rgb1), _numpy(rgb2))
+    values = [structural_similarity(one, two, data_range=1, channel_axis=0, **as_published) for one, two in pairs]
+    return torch.tensor(values, dtype=torch.float32)
 
 
 def colorfulness(rgb: torch.Tensor) -> torch.Tensor:
-    """Return the colorfulness of each picture: 0 = gray, about 15 = slight, above 80 = extreme.
+    """Return the colorfulness of each image: 0 = gray, about 15 = slight, above 80 = extreme.
 
     Args:
-        rgb: (B, 3, H, W) in [0, 1], counted as 0 to 255; the result is (B,).
+        rgb: (B, 3, H, W) in [0, 1], scaled to [0, 255] inside; the result is (B,).
     Raises:
         ValueError: not a batch of RGB.
     Source: Hasler and Süsstrunk 2003, with signed means (code that takes absolute values first is not comparable).
@@ -141,11 +124,11 @@ def object_hues(ab: torch.Tensor, objects: torch.Tensor, ambiguous: torch.Tensor
 
     Args:
         ab: (B, 2, H, W), any scale.
-        objects: integer (B, H, W), object ids, counted anew in each picture.
+        objects: integer (B, H, W), object ids, numbered per image.
         ambiguous: bool (B, H, W).
     Returns:
         (number of objects,) float64 on the CPU, radians in (-π, π]: 0 = red, π/2 = yellow, π = green, -π/2 = blue.
-        Ordered by picture, then id.
+        Ordered by image, then id.
     Raises:
         ValueError: the shapes don't fit together.
     """
@@ -160,7 +143,7 @@ def hue_counts(hues: torch.Tensor) -> torch.Tensor:
 
 
 def entropy_of_hues(hues: torch.Tensor) -> float:
-    """Return the entropy of hues (n,), radians, over 8 bins, divided by log 8; nan for none. Few hues can't reach 1."""
+    """Return the entropy of hues (n,), radians, over 8 bins, divided by log 8: in [0, 1], nan without hues."""
     share = hue_counts(hues).double() / len(hues)
     return (torch.special.entr(share).sum() / math.log(HUE_BINS)).item()
 
@@ -170,45 +153,66 @@ def hue_entropy(ab: torch.Tensor, objects: torch.Tensor, ambiguous: torch.Tensor
     return entropy_of_hues(object_hues(ab, objects, ambiguous))
 
 
+def gray(L: torch.Tensor) -> torch.Tensor:
+    """Predict no color at all, the baseline of every comparison: L (B, 1, H, W) -> ab = 0 (B, 2, H, W)."""
+    return torch.zeros_like(L).expand(-1, 2, -1, -1)
+
+
 @torch.no_grad()
-def evaluate(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) -> dict[str, float]:
-    """Score a colorizer on a whole set of pictures; batch size makes no difference.
+def predict(generator: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor | Iterable) -> torch.Tensor:
+    """Return the ab that a generator predicts, in eval mode and without gradients; its mode is restored afterwards.
 
     Args:
-        predict: L (B, 1, H, W) in [-1, 1] -> ab (B, 2, H, W). A module is put in eval mode and handed back as it was;
-            a function that calls a module must see to that itself.
-        loader: yields (L, ab) in a fixed order. `loader.masks`, where there is one and it is not None, has bool
-            (N, H, W) `.determined`, `.ambiguous`, `.edges` and integer `.objects` in the same order.
+        generator: L (B, 1, H, W) -> ab (B, 2, H, W), both network-scaled.
+        inputs: one batch L (N, 1, H, W), or a loader that yields (L, ab) batches.
+    Returns:
+        (N, 2, H, W) float32 on the CPU.
+    """
+    batches = [(inputs,)] if isinstance(inputs, torch.Tensor) else inputs
+    with _eval_mode(generator):
+        return torch.cat([generator(L).as_subclass(torch.Tensor).float().cpu() for L, *_ in batches])
+
+
+@torch.no_grad()
+def evaluate(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) -> dict[str, float]:
+    """Score a generator on a whole set of images; the batch size makes no difference.
+
+    Args:
+        predict: L (B, 1, H, W) in [-1, 1] -> ab (B, 2, H, W). A module is evaluated in eval mode, and its mode is
+            restored; a function that calls a module must do this itself.
+        loader: yields (L, ab) in a fixed order. `loader.masks`, if present and not None, has bool (N, H, W)
+            `.determined`, `.ambiguous`, `.edges` and integer `.objects` in the same order.
     Returns:
         "ab_mae", "delta_e2000", "chroma_ratio" over all pixels of the set; "psnr", "ssim", "colorfulness" and
-        "colorfulness_true" averaged over pictures (one perfect picture makes the mean PSNR inf). With masks also the
+        "colorfulness_true" averaged over images (one perfect image makes the mean PSNR inf). With masks also the
         first three as "<name>/determined", "/ambiguous", "/edges", and "hue_entropy", "hue_spread", "hue_spread_true".
     Raises:
-        ValueError: nothing to score, a prediction of the wrong shape or not finite, or masks for other pictures.
+        ValueError: nothing to score, a prediction of the wrong shape or not finite, or masks for other images.
     """
     masks = getattr(loader, "masks", None)
     names = ["", *(f"/{name}" for name in REGIONS if masks is not None)]
-    pixels, pictures, objects, seen = [], [], [], 0
+    pixels, images, objects, seen = [], [], [], 0
     with _eval_mode(predict):
         for L, ab_true in loader:
-            ab_pred = _check_prediction(predict(L), ab_true)
+            ab_pred = _check_prediction(predict(L), ab_true).cpu()
+            L, ab_true = L.cpu(), ab_true.cpu()
             batch, seen = slice(seen, seen + len(L)), seen + len(L)
             if masks is not None:
                 where = masks.objects[batch], masks.ambiguous[batch]
                 objects.append(torch.stack([_object_totals(ab, *where) for ab in (ab_pred, ab_true)]))
-            regions = [torch.ones_like(L[:, 0])]  # all pixels, then each kind: (B, H, W)
+            regions = [torch.ones_like(L[:, 0])]  # all pixels, then each region: (B, H, W)
             regions += [getattr(masks, name[1:])[batch].to(L) for name in names[1:]]
             pixels.append(_pixel_totals(L, ab_pred, ab_true, regions))
-            pictures.append(_picture_scores(L, ab_pred, ab_true))
+            images.append(_image_scores(L, ab_pred, ab_true))
     if not seen or (masks is not None and seen != len(masks.objects)):
         expected = "some" if masks is None else f"{len(masks.objects)}, as many as its masks"
-        raise ValueError(f"The loader yielded {seen} pictures instead of {expected}.")
+        raise ValueError(f"The loader yielded {seen} images instead of {expected}.")
 
     error, delta_e, chroma, chroma_true, count = sum(pixels).unbind(1)  # each (regions,)
     by_region = {"ab_mae": error / count, "delta_e2000": delta_e / count, "chroma_ratio": chroma / chroma_true}
     scores = {f"{key}{name}": values[i].item() for key, values in by_region.items() for i, name in enumerate(names)}
-    of_pictures = ("psnr", "ssim", "colorfulness", "colorfulness_true")
-    scores |= zip(of_pictures, torch.cat(pictures).mean(0).tolist(), strict=True)
+    of_images = ("psnr", "ssim", "colorfulness", "colorfulness_true")
+    scores |= zip(of_images, torch.cat(images).mean(0).tolist(), strict=True)
     if masks is not None:
         pred, true = torch.cat(objects, dim=2)  # each (3, objects)
         scores["hue_entropy"] = entropy_of_hues(torch.atan2(pred[1], pred[0]))
@@ -217,19 +221,18 @@ def evaluate(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) 
 
 
 def _pixel_totals(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, regions: list) -> torch.Tensor:
-    """Sum ab error, ΔE2000, chroma, true chroma and 1 over each region (B, H, W): float64 (regions, 5) on the CPU."""
+    """Sum ab error, ΔE2000, chroma, true chroma and 1 over each region (B, H, W): float64 (regions, 5)."""
     delta_e = delta_e2000(join_lab(L, ab_pred), join_lab(L, ab_true))
     values = [_ab_error(ab_pred, ab_true), delta_e, _chroma(ab_pred), _chroma(ab_true), torch.ones_like(delta_e)]
     values = torch.stack(values, dim=1)  # (B, 5, H, W)
     totals = [(values * region[:, None]).sum((2, 3)) for region in regions]
-    return torch.stack(totals, dim=1).cpu().double().sum(0)  # float32 within a picture only: exact enough, any device
+    return torch.stack(totals, dim=1).double().sum(0)  # float32 is exact enough within one image
 
 
-def _picture_scores(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor) -> torch.Tensor:
-    """Return PSNR, SSIM, colorfulness and true colorfulness of each picture: float64 (B, 4) on the CPU."""
+def _image_scores(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor) -> torch.Tensor:
+    """Return PSNR, SSIM, colorfulness and true colorfulness of each image: float64 (B, 4)."""
     pred, true = lab_to_rgb(join_lab(L, ab_pred)), lab_to_rgb(join_lab(L, ab_true))
-    scores = psnr(pred, true), ssim(pred, true), colorfulness(pred), colorfulness(true)
-    return torch.stack(scores, dim=1).cpu().double()
+    return torch.stack((psnr(pred, true), ssim(pred, true), colorfulness(pred), colorfulness(true)), dim=1).double()
 
 
 def _object_totals(ab: torch.Tensor, objects: torch.Tensor, ambiguous: torch.Tensor) -> torch.Tensor:
@@ -238,9 +241,10 @@ def _object_totals(ab: torch.Tensor, objects: torch.Tensor, ambiguous: torch.Ten
     if objects.shape != shape or ambiguous.shape != shape:
         raise ValueError(f"For ab {tuple(ab.shape)} objects and ambiguous must be {tuple(shape)}, "
                          f"got {tuple(objects.shape)} and {tuple(ambiguous.shape)}.")  # fmt: skip
-    picture = torch.arange(len(ab))[:, None, None]
-    key = (picture * (int(objects.max()) + 1) + objects.cpu())[ambiguous.cpu()]  # one number per object
-    a, b = ab.movedim(1, -1)[ambiguous.to(ab.device)].cpu().double().unbind(1)  # a few percent of the pixels
+    ab, objects, ambiguous = ab.cpu(), objects.cpu(), ambiguous.cpu()
+    image = torch.arange(len(ab))[:, None, None]
+    key = (image * (int(objects.max()) + 1) + objects)[ambiguous]  # one number per object
+    a, b = ab.movedim(1, -1)[ambiguous].double().unbind(1)
     _, index = key.unique(return_inverse=True)
     totals = torch.stack([torch.bincount(index, weights) for weights in (a, b, torch.hypot(a, b))])
     return totals[:, torch.bincount(index) >= MIN_OBJECT_PIXELS]
@@ -253,7 +257,7 @@ def _hue_spread(total_a: torch.Tensor, total_b: torch.Tensor, total_chroma: torc
 
 @contextmanager
 def _eval_mode(predict: Callable) -> Iterator[None]:
-    """Put a module in eval mode; afterwards give each of its parts the mode it had (some may be frozen on purpose)."""
+    """Put a module in eval mode; afterwards restore the mode of each of its parts (some may be frozen on purpose)."""
     parts = list(predict.modules()) if isinstance(predict, torch.nn.Module) else []
     modes = [part.training for part in parts]
     try:
@@ -273,20 +277,8 @@ def _chroma(ab: torch.Tensor) -> torch.Tensor:
     return torch.hypot(ab[:, 0], ab[:, 1]) * AB_SCALE  # (B, H, W), Lab units
 
 
-def _saturated(chroma: torch.Tensor) -> torch.Tensor:
-    return (chroma**7 / (chroma**7 + 25.0**7)).sqrt()  # 0 = gray, toward 1 = vivid
-
-
-def _blur(planes: torch.Tensor) -> torch.Tensor:
-    """Weight each whole 11×11 window by a Gaussian: (..., H, W) -> (..., H−10, W−10).
-
-    Plain sums, as a GPU's convolution rounds to TF32, which spoils the small differences that SSIM takes.
-    """
-    weights = [math.exp(-((i - WINDOW // 2) ** 2) / (2 * SIGMA**2)) for i in range(WINDOW)]
-    for dim in (-1, -2):
-        size = planes.shape[dim] - WINDOW + 1
-        planes = sum(w * planes.narrow(dim, i, size) for i, w in enumerate(weights)) / sum(weights)
-    return planes
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
 
 
 def _mean(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

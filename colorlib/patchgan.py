@@ -1,4 +1,4 @@
-"""The PatchGAN discriminator: a judge that looks at one patch at a time and says "real" or "fake" for each.
+"""The PatchGAN discriminator: it classifies each patch of an image as real or fake.
 
 Source: Isola, Zhu, Zhou and Efros 2017.
 """
@@ -9,15 +9,15 @@ from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 
 
 class PatchDiscriminator(nn.Module):
-    """Score patches of a colored picture: L (B, 1, H, W) and ab (B, 2, H, W) -> logits (B, 1, h, w).
+    """Score patches of a colored image: L (B, 1, H, W) and ab (B, 2, H, W) -> logits (B, 1, h, w).
 
-    A logit above 0 says "real". Each one sees a patch of `patch_size` × `patch_size` pixels, and no more.
+    A logit above 0 means "real". Each depends on a patch of `patch_size` × `patch_size` pixels.
 
     Args:
         base_channels: channels after the first convolution; each further one doubles them, up to eight times as many.
-        n_down: convolutions of stride 2. 3 gives the paper's patch of 70 px, 2 one of 34 px, 1 one of 16 px.
-        conditional: look at L as well as ab. Without it, it can only judge whether colors look likely at all.
-        spectral_norm: limit how fast each layer's answer can change (Miyato et al. 2018), in place of BatchNorm.
+        n_down: number of convolutions with stride 2: 1, 2, 3 give patches of 16, 34, 70 px (70 in the paper).
+        conditional: use L as well as ab as input.
+        spectral_norm: bound the Lipschitz constant of each layer (Miyato et al. 2018), in place of BatchNorm.
     """
 
     def __init__(self, base_channels: int = 32, n_down: int = 2, conditional: bool = True, spectral_norm: bool = False):
@@ -28,7 +28,7 @@ class PatchDiscriminator(nn.Module):
         strides = [2] * n_down + [1]
         for i, stride in enumerate(strides):
             width = base_channels * min(2**i, 8)
-            normed = i > 0 and not spectral_norm  # the paper leaves the first layer without
+            normed = i > 0 and not spectral_norm  # as in the paper, the first layer has none
             layers.append(wrap(nn.Conv2d(channels, width, 4, stride, padding=1, bias=not normed)))
             layers += [nn.BatchNorm2d(width)] if normed else []
             layers.append(nn.LeakyReLU(0.2, inplace=True))
@@ -41,7 +41,7 @@ class PatchDiscriminator(nn.Module):
 
     @property
     def patch_size(self) -> int:
-        """Side of the patch that one logit depends on, in pixels: the receptive field, counted from the last layer."""
+        """Receptive field of one logit: side of the patch it depends on, in pixels."""
         size = 1
         for layer in reversed(self.layers):
             if isinstance(layer, nn.Conv2d):

@@ -1,6 +1,6 @@
-"""An encoder that knows something before it learns color: it has learned to name gray photos, by their class folders.
+"""Pretraining of an encoder: it learns to classify gray images before it learns color.
 
-ImageNet's weights are better, where they can be had. This is the same idea for one's own photos, offline.
+ImageNet's weights are better, where they are available. This is the same idea on one's own photos, offline.
 """
 
 import os
@@ -9,30 +9,31 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from colorlib.batches import NO_LABEL, Batches
+from colorlib.batches import Batches
 from colorlib.data import Loaders
 from colorlib.loop import History, mixed_precision, run_epochs
-from colorlib.losses import label_cross_entropy
+from colorlib.losses import CLASSIFICATION, pick
 from colorlib.resnet import NormalizeGray
 from colorlib.unet import LabelHead
 
 
 class GrayClassifier(nn.Sequential):
-    """Name gray pictures: L (B, 1, H, W) in [-1, 1] -> logits (B, n_classes).
+    """Classify gray images: L (B, 1, H, W) in [-1, 1] -> logits (B, n_classes).
 
     Args:
-        encoder: the encoder of a `ResNetUNet`, fed as that network feeds it.
-        n_features: channels that the encoder gives.
-        n_classes: how many names there are.
+        encoder: the encoder of a `ResNetUNet`; its input is normalized as that network does.
+        n_features: channels of the encoder's output.
+        n_classes: number of class labels.
     """
 
     def __init__(self, encoder: nn.Module, n_features: int, n_classes: int):
         super().__init__(NormalizeGray(), encoder, LabelHead(n_features, n_classes))
 
 
-def fit_labels(
+def fit_classifier(
     classifier: nn.Module,
     loaders: Loaders,
+    loss: str = "classes",
     *,
     epochs: int = 5,
     lr: float = 2e-3,
@@ -40,21 +41,23 @@ def fit_labels(
     resume: bool = False,
     progress: bool = True,
 ) -> History:
-    """Train a classifier to name the class folder of each picture from its L, with AdamW on a one-cycle schedule.
+    """Train a classifier to predict the labels of each image from its L, with AdamW on a one-cycle schedule.
 
     Args:
         classifier: L (B, 1, H, W) -> logits (B, number of `loaders.classes`). Trained in place.
-        loaders: from `make_loaders(..., labels=True)`.
+        loaders: with labels, as from `make_loaders(..., labels=True)`.
+        loss: "classes" for one class label per image, "multilabel" for any number of them.
         epochs, checkpoint, resume, progress: as in `fit_reconstruction`.
-        lr: the highest learning rate of the cycle.
+        lr: peak of the learning rate.
     Returns:
-        A `History` with the mean "label_loss" and the held-out "valid_accuracy" of every epoch.
+        A `History` with the mean "label_loss" and the "valid_accuracy" of every epoch.
     Raises:
-        ValueError: the loaders give no labels, or as `fit_reconstruction`.
-        FileExistsError: as `fit_reconstruction`.
+        ValueError: the loaders have no labels, the loss is unknown, or as in `fit_reconstruction`.
+        FileExistsError: as in `fit_reconstruction`.
     """
     if not loaders.classes:
-        raise ValueError("fit_labels needs loaders made with labels=True.")
+        raise ValueError("fit_classifier needs loaders with labels, as from make_loaders(..., labels=True).")
+    loss_fn = pick(CLASSIFICATION, loss)
     classifier.to(loaders.train.rgb.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr)
     schedule = OneCycleLR(optimizer, max_lr=lr, total_steps=max(1, epochs * len(loaders.train)))
@@ -62,12 +65,12 @@ def fit_labels(
     def step(L: torch.Tensor, ab: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         with mixed_precision(L.device):
             logits = classifier(L)
-        loss = label_cross_entropy(logits.float(), labels)
+        label_loss = loss_fn(logits.float(), labels)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        label_loss.backward()
         optimizer.step()
         schedule.step()
-        return {"label_loss": loss.detach()}
+        return {"label_loss": label_loss.detach()}
 
     return run_epochs(
         step,
@@ -75,23 +78,26 @@ def fit_labels(
         loaders,
         epochs,
         state={"classifier": classifier, "optimizer": optimizer, "schedule": schedule},
-        settings={"stage": "labels", "epochs": epochs, "lr": lr},
+        settings={"stage": "classification", "loss": loss, "epochs": epochs, "lr": lr},
         checkpoint=checkpoint,
         resume=resume,
         progress=progress,
-        measure=lambda: ({"valid_accuracy": label_accuracy(classifier, loaders.valid)}, torch.empty(0)),
+        measure=lambda: {"valid_accuracy": label_accuracy(classifier, loaders.valid)},
     )
 
 
 @torch.no_grad()
 def label_accuracy(classifier: nn.Module, loader: Batches) -> float:
-    """Return the share of the pictures with a label whose label a classifier, in eval mode, ranks first.
+    """Return the share of correct labels of a classifier, in eval mode.
 
     Args:
         classifier: L (B, 1, H, W) -> logits (B, n).
-        loader: a fixed set with `labels`, (N,), in its order. nan if no picture has one.
+        loader: a fixed set with `labels`: classes (N,), where -100 is left out (nan if there is no other), or
+            multi-label targets (N, n).
     """
     classifier.eval()
-    guesses = torch.cat([classifier(L).argmax(dim=1) for L, _ in loader])
-    known = loader.labels != NO_LABEL
-    return (guesses == loader.labels)[known].float().mean().item()
+    logits = torch.cat([classifier(L) for L, _ in loader])
+    if loader.labels.ndim == 2:
+        return ((logits > 0) == (loader.labels > 0.5)).float().mean().item()
+    labeled = loader.labels >= 0
+    return (logits.argmax(dim=1) == loader.labels)[labeled].float().mean().item()

@@ -1,9 +1,8 @@
-"""A U-Net whose encoder is a ResNet, pretrained or not: fastai's `create_body` and `DynamicUnet`, made safe to use.
+"""A U-Net with a ResNet encoder, pretrained or not: fastai's `create_body` and `DynamicUnet`, without their traps.
 
 Source: He et al. 2016 for the encoder; Howard and Gugger's fastai for the decoder (PixelShuffle with ICNR).
 """
 
-import json
 import os
 import warnings
 
@@ -11,15 +10,16 @@ import torch
 from torch import nn
 
 from colorlib.downloads import fetch_encoder_weights
-from colorlib.files import WeightsError, in_half_precision, in_whole_precision, load_tensors, save_tensors
+from colorlib.extras import MissingExtra
+from colorlib.tensors import WeightsError, WeightsInfo, load_tensors, save_tensors, to_float32, to_half
 
 ENCODER_FORMAT = "colorlib encoder 1"
 ARCHS = ("resnet18", "resnet34")
-# The encoder's first layer is the sum of ImageNet's over red, green and blue, so it wants gray in [0, 1] with
-# ImageNet's mean and spread: the averages of the three channels' values.
+# The encoder's first layer is ImageNet's, summed over red, green and blue, so it expects gray in [0, 1], normalized
+# with ImageNet's mean and standard deviation, averaged over the three channels.
 GRAY_MEAN, GRAY_STD = 0.449, 0.226
-N_FEATURES = 512  # channels that the encoder of either gives, at 1/32 of the picture's side
-BUILD_SIZE = (64, 64)  # DynamicUnet measures its layers on a picture of this size; others work as well
+N_FEATURES = 512  # channels of the output of either encoder, at 1/32 of the resolution
+BUILD_SIZE = (64, 64)  # DynamicUnet measures its layers on an image of this size; others work as well
 
 
 class ResNetUNet(nn.Module):
@@ -35,7 +35,7 @@ class ResNetUNet(nn.Module):
         self.recipe = {"arch": arch}
         encoder = create_body(getattr(models, arch)(weights=None), n_in=1, pretrained=False, cut=-2)
         net = DynamicUnet(encoder, n_out=2, img_size=BUILD_SIZE)
-        net.layers[-1] = nn.Identity()  # it gave fastai's tensor type, which torch.compile can't follow
+        net.layers[-1] = nn.Identity()  # it returned fastai's tensor type, which torch.compile can't follow
         self.net = net.train()  # DynamicUnet leaves its BatchNorms in eval mode
 
     @property
@@ -48,14 +48,14 @@ class ResNetUNet(nn.Module):
         return ab.as_subclass(torch.Tensor)
 
     def __deepcopy__(self, memo: dict) -> "ResNetUNet":
-        """Copy the network; a plain copy trips over the activations that fastai's hooks keep."""
+        """Copy the network; a plain copy fails on the activations that fastai's hooks keep."""
         copy = ResNetUNet(**self.recipe).to(next(self.parameters()))
         copy.load_state_dict(self.state_dict())
         return copy.train(self.training)
 
 
 def normalize_gray(L: torch.Tensor) -> torch.Tensor:
-    """Turn L in [-1, 1] into what a pretrained encoder expects of a gray picture."""
+    """Convert L in [-1, 1] to the input that a pretrained encoder expects of a gray image."""
     return ((L + 1) / 2 - GRAY_MEAN) / GRAY_STD
 
 
@@ -67,11 +67,14 @@ class NormalizeGray(nn.Module):
 
 
 def _import_fastai() -> tuple:
-    """Import what we use of fastai: late, since it takes seconds, and without its warning about torch.jit."""
+    """Import what we use of fastai: late, because it takes seconds, and without its warning about torch.jit."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
-        from fastai.vision.learner import create_body
-        from fastai.vision.models.unet import DynamicUnet
+        try:
+            from fastai.vision.learner import create_body
+            from fastai.vision.models.unet import DynamicUnet
+        except ModuleNotFoundError as error:
+            raise MissingExtra("fastai", "fastai") from error
     return create_body, DynamicUnet
 
 
@@ -80,13 +83,14 @@ def resnet_unet(arch: str = "resnet18", weights: str | os.PathLike | None = "ima
 
     Args:
         arch: "resnet18" or "resnet34".
-        weights: of the encoder. "imagenet" takes torchvision's (downloaded once, then cached), None starts from random
-            numbers, a path is a file written by `save_encoder`.
+        weights: of the encoder. "imagenet" for torchvision's (downloaded once, then cached), None for random numbers,
+            or the path of a file written by `save_encoder`.
     Returns:
         The network, with a random decoder, in training mode.
     Raises:
         ValueError: unknown `arch`.
         DownloadError: the ImageNet weights are not cached and can't be downloaded; the message says what to do.
+        MissingExtra: fastai is not installed.
         WeightsError: the file is missing, or is not an encoder of this `arch`.
     """
     generator = ResNetUNet(arch)
@@ -96,7 +100,7 @@ def resnet_unet(arch: str = "resnet18", weights: str | os.PathLike | None = "ima
         state = encoder_state(fetch_encoder_weights(arch))
     else:
         tensors, _ = load_tensors(weights)
-        state = in_whole_precision(tensors)
+        state = to_float32(tensors)
     try:
         generator.encoder.load_state_dict(state)
     except RuntimeError as error:
@@ -104,25 +108,25 @@ def resnet_unet(arch: str = "resnet18", weights: str | os.PathLike | None = "ima
     return generator
 
 
-def save_encoder(encoder: nn.Module, path: str | os.PathLike, notes: dict | None = None) -> None:
-    """Write the weights of a `ResNetUNet`'s encoder, in half precision but for the normalizations' numbers.
+def save_encoder(encoder: nn.Module, path: str | os.PathLike, info: WeightsInfo | None = None) -> None:
+    """Write the weights of a `ResNetUNet`'s encoder in float16; see `tensors.to_half`.
 
     Args:
         encoder: `ResNetUNet.encoder`, trained by `colorlib.pretraining` or within a generator.
-        path: where to; `resnet_unet(arch, weights=path)` reads it.
-        notes: anything JSON can hold: data, seconds, accuracy.
+        path: of the file; `resnet_unet(arch, weights=path)` reads it.
+        info: data, commands, seconds, accuracy.
     Raises:
         OSError: the file can't be written.
     """
-    metadata = {"format": ENCODER_FORMAT, "notes": json.dumps(notes or {})}
-    save_tensors(in_half_precision(encoder.state_dict()), path, metadata)
+    metadata = {"format": ENCODER_FORMAT} | (info or WeightsInfo()).to_metadata()
+    save_tensors(to_half(encoder.state_dict()), path, metadata)
 
 
 def encoder_state(resnet_state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Turn the weights of a torchvision ResNet into those of a one-channel encoder made by `create_body`.
+    """Convert the weights of a torchvision ResNet to those of a one-channel encoder made by `create_body`.
 
-    The layers get numbers instead of names, the classifier goes, and the first layer is summed over RGB: on a gray
-    picture, where R = G = B, that gives the same answer.
+    Layers are numbered instead of named, the classifier is dropped, and the first layer is summed over RGB: on a gray
+    image, where R = G = B, its output is the same.
     """
     numbers = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
     state = {}

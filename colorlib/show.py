@@ -1,19 +1,24 @@
-"""Figures, all in one style. Each function returns a closed `Figure`: as the last line of a cell it shows once."""
+"""Figures in one style. Each function returns a closed `Figure`; as the last line of a cell it is shown once."""
 
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from colorlib.color import AB_SCALE, join_lab, lab_to_rgb
+from colorlib.extras import MissingExtra
 from colorlib.metrics import HUE_BINS, entropy_of_hues, hue_counts
+
+try:
+    import matplotlib.pyplot as plt
+    from matplotlib.axes import Axes
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+except ModuleNotFoundError as error:
+    raise MissingExtra("matplotlib", "notebooks") from error
 
 STYLE = {
     "figure.dpi": 110, "figure.facecolor": "white", "figure.constrained_layout.use": True,
@@ -23,13 +28,13 @@ STYLE = {
     "grid.color": "0.9", "hatch.linewidth": 0.6, "lines.linewidth": 1.6, "lines.markersize": 4,
 }  # fmt: skip
 WIDTH = 9.0  # inches, of the widest figures
-GAP = 5  # pixels between pictures
-# Okabe and Ito's colors, without the yellow that white paper swallows; markers and dashes tell curves apart as well.
+GAP = 5  # pixels between images
+# Okabe and Ito's colors without yellow, which is too light on white; markers and dashes also distinguish the curves.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS, DASHES, HATCHES = ("o", "s", "^", "D", "v", "P", "X"), ("-", "--", "-.", (0, (1, 1))), ("", "///", "...", "xx")
-A_COLORS = "PiYG_r"  # green to magenta, as the axis itself
+MARKERS, DASHES = ("o", "s", "^", "D", "v", "P", "X"), ("-", "--", "-.", (0, (1, 1)))
+A_COLORS = "PiYG_r"  # green to magenta, like the axis
 B_COLORS = LinearSegmentedColormap.from_list("blue_yellow", ["#1F4E9C", "#7FA6DB", "#F7F7F7", "#F0CE5A", "#B98900"])
-# What a key ends with, before any "/region" -> the quantity; keys of one quantity share an axis.
+# End of a key (before any "/region") -> its quantity; keys of the same quantity share an axis.
 QUANTITIES = {
     "ab_mae": "ab MAE (Lab units)", "delta_e2000": "ΔE2000", "psnr": "PSNR (dB)", "ssim": "SSIM (1 = same)",
     "colorfulness": "colorfulness", "colorfulness_true": "colorfulness", "chroma_ratio": "chroma ratio (1 = truth)",
@@ -40,7 +45,7 @@ QUANTITIES = {
 
 
 def _figure(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Run a drawing function in the one style, and leave no figure open, also when it fails."""
+    """Run a drawing function in the common style and close its figure, even if it fails."""
 
     @functools.wraps(draw)
     def styled(*args, **kwargs) -> Figure:
@@ -48,7 +53,7 @@ def _figure(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         try:
             with plt.rc_context(STYLE):
                 figure = draw(*args, **kwargs)
-                figure.draw_without_rendering()  # ticks take their style when first drawn
+                figure.draw_without_rendering()  # ticks get their style when first drawn
                 return figure
         finally:
             for number in set(plt.get_fignums()) - before:
@@ -59,27 +64,27 @@ def _figure(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 @_figure
 def pictures(rows: Mapping[str, Iterable], columns: int | None = None, titles: Sequence[str] | None = None) -> Figure:
-    """Draw a grid of pictures, one labeled row per entry.
+    """Draw a grid of images, one labeled row per entry.
 
     Args:
         rows: name -> batch: (N, 3, H, W) RGB or (N, 1, H, W) gray, float in [0, 1] or uint8, tensor or array; or a list
-            of such pictures, also (H, W, 3), in sizes of their own. N is the same in every row.
-        columns: how many pictures of each batch to show; as a rule up to 6.
+            of such images, also (H, W, 3), of any sizes. N is the same in every row.
+        columns: number of images to show from each batch; by default up to 6.
         titles: one per column.
     Raises:
-        ValueError: no rows, batches of different length, or something that is not a picture.
+        ValueError: no rows, batches of different length, or something that is not an image.
     """
     if not isinstance(rows, Mapping) or not rows:
-        raise ValueError("pictures() wants at least one row: a dict of name -> batch of pictures.")
+        raise ValueError("pictures() needs at least one row: a dict of name -> batch of images.")
     images = {name: [_as_image(picture, name) for picture in batch] for name, batch in rows.items()}
     lengths = {name: len(batch) for name, batch in images.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
-        raise ValueError(f"Every row needs the same number of pictures, at least one; got {lengths}.")
+        raise ValueError(f"Every row needs the same number of images, at least one; got {lengths}.")
     columns = min(columns or 6, *lengths.values())
     if titles is not None and len(titles) < columns:
         raise ValueError(f"{columns} columns need as many titles, got {len(titles)}.")
 
-    # Small pictures are enlarged by a whole number, in blocks: exact pixels, and half the size of a smoothed PNG.
+    # Small images are enlarged by a whole number: exact pixels, and half the size of an interpolated PNG.
     dpi = STYLE["figure.dpi"]
     margin = 12 + 7 * max(len(line) for name in images for line in name.split("\n"))  # pixels, for the labels
     native = max(image.shape[1] for batch in images.values() for image in batch[:columns])
@@ -104,29 +109,29 @@ def predictions(L: torch.Tensor, ab_true: torch.Tensor, **named_ab_preds: torch.
     """Draw the rows gray | one per prediction | truth.
 
     Args:
-        L: (B, 1, H, W) in [-1, 1]; the first row shows it as neutral Lab color.
+        L: (B, 1, H, W) in [-1, 1]; shown in the first row.
         ab_true: (B, 2, H, W) in [-1, 1].
-        named_ab_preds: name -> (B, 2, H, W); an underscore in a name is drawn as a space.
+        named_ab_preds: name -> (B, 2, H, W); underscores in a name become spaces.
     Raises:
-        ValueError: a shape doesn't fit, or a prediction is called "gray" or "truth".
+        ValueError: a shape doesn't fit, or a prediction is named "gray" or "truth".
     """
     if taken := {"gray", "truth"} & named_ab_preds.keys():
-        raise ValueError(f"{taken.pop()!r} is a row of its own; give the prediction another name.")
+        raise ValueError(f"{taken.pop()!r} is already a row; give the prediction another name.")
     rows = {"gray": torch.zeros_like(ab_true), **named_ab_preds, "truth": ab_true}
     return pictures({name.replace("_", " "): _rgb(L, ab) for name, ab in rows.items()})
 
 
 @_figure
 def ab_planes(lab: torch.Tensor) -> Figure:
-    """Draw the three planes of one picture: L* in gray, a* and b* on shared symmetric limits.
+    """Draw the three planes of one image: L* in gray, a* and b* on shared symmetric limits.
 
     Args:
         lab: (3, H, W) in Lab units.
     Raises:
-        ValueError: not one Lab picture.
+        ValueError: not one Lab image.
     """
     if not isinstance(lab, torch.Tensor) or lab.ndim != 3 or len(lab) != 3:
-        raise ValueError(f"ab_planes() wants one Lab picture (3, H, W), got {_shape(lab)}.")
+        raise ValueError(f"ab_planes() needs one Lab image (3, H, W), got {_shape(lab)}.")
     L, a, b = lab.detach().cpu().float().numpy()
     limit = max(10, 10 * math.ceil(np.abs([a, b]).max() / 10))
     figure, axes = plt.subplots(1, 3, figsize=(WIDTH, 0.3 + 0.74 * WIDTH / 3 * min(L.shape[0] / L.shape[1], 1.6)))
@@ -143,15 +148,15 @@ def ab_planes(lab: torch.Tensor) -> Figure:
 
 @_figure
 def curves(history, keys: Sequence[str] | None = None, landmarks: Mapping[str, float | tuple] | None = None) -> Figure:
-    """Draw a training history over the epochs; keys of one quantity share an axis.
+    """Draw a training history over the epochs; keys of the same quantity share an axis.
 
     Args:
-        history: has `.rows`, a list of dicts with "epoch" and numbers; or such a list.
-        keys: which to draw; as a rule every number but "epoch", "lr" and "seconds". A row may lack a key.
-        landmarks: label -> height of a dotted line: {"log 2": 0.693} goes to the axis of the losses,
-            {"truth": (1.0, "valid_chroma_ratio")} to that of the key.
+        history: a `History`, or a list of dicts with "epoch" and numbers.
+        keys: which to draw; by default every number but "epoch", "lr" and "seconds". A key may be missing in some rows.
+        landmarks: label -> height of a dotted line on the axis of the losses, as in {"log 2": 0.693}; or on that of a
+            key, as in {"truth": (1.0, "valid_chroma_ratio")}.
     Raises:
-        ValueError: no rows, or a key that no row has.
+        ValueError: no rows, or an unknown key.
     """
     rows = list(getattr(history, "rows", history))
     there = list(dict.fromkeys(key for row in rows for key, value in row.items() if isinstance(value, (int, float))))
@@ -180,52 +185,12 @@ def curves(history, keys: Sequence[str] | None = None, landmarks: Mapping[str, f
 
 
 @_figure
-def bars(table: Mapping[str, Mapping[str, float]], metrics: Sequence[str] | None = None) -> Figure:
-    """Compare models by horizontal bars with their values; metrics of one quantity share an axis.
-
-    Args:
-        table: model -> what `evaluate` returned.
-        metrics: which to draw; as a rule all of the first model. A model that lacks one shows a dash.
-    Raises:
-        ValueError: an empty table, or a metric that no model has.
-    """
-    if not table or not all(isinstance(scores, Mapping) for scores in table.values()):
-        raise ValueError("bars() wants a dict of model -> dict of metric -> value.")
-    metrics = list(metrics or next(iter(table.values())))
-    if unknown := [metric for metric in metrics if all(metric not in scores for scores in table.values())]:
-        raise ValueError(f"No model has {unknown}; there are {sorted(set().union(*table.values()))}.")
-    panels = _by_quantity(metrics)
-    heights = [0.4 + len(table) * (0.14 + 0.15 * len(members)) + 0.18 * len(members) for members in panels.values()]
-    figure, axes = _panels(heights, width=3.1)
-    for place, (ax, (quantity, members)) in enumerate(zip(axes, panels.items(), strict=True)):
-        thick = min(0.8 / len(members), 0.5)
-        for i, metric in enumerate(members):
-            values = [float(scores.get(metric, math.nan)) for scores in table.values()]
-            lengths = [value if math.isfinite(value) else 0 for value in values]
-            heights = np.arange(len(table)) + (i - (len(members) - 1) / 2) * thick
-            look = {"color": COLORS[i % 7], "hatch": HATCHES[i % 4], "edgecolor": "white", "lw": 0}
-            drawn = ax.barh(heights, lengths, 0.9 * thick, label=metric, **look)
-            ax.bar_label(drawn, [_number(value) for value in values], padding=2, fontsize=7.5)
-        ax.set_yticks(range(len(table)), table if place % 3 == 0 else [""] * len(table))
-        ax.set_xticks([])  # the values stand at the bars
-        ax.spines["bottom"].set_visible(False)
-        ax.tick_params(left=False)
-        ax.invert_yaxis()  # the first model on top
-        ax.margins(x=0.16)
-        _, _, region = members[0].partition("/")
-        ax.set_title(f"{quantity}, {region}" if region and len(members) == 1 else quantity)
-        if len(members) > 1:
-            ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0))
-    return figure
-
-
-@_figure
 def gamut(L: float = 50.0, size: int = 221) -> Figure:
-    """Draw the colors that sRGB can show at one lightness, on the ab plane; hatched where it can't.
+    """Draw the sRGB colors of one lightness on the ab plane; hatched outside of sRGB.
 
     Args:
         L: lightness L*, 0 to 100.
-        size: side of the drawing, samples.
+        size: number of samples per side.
     Raises:
         ValueError: L outside 0 to 100.
     """
@@ -236,7 +201,7 @@ def gamut(L: float = 50.0, size: int = 221) -> Figure:
     rgb = lab_to_rgb(torch.stack([torch.full_like(a, float(L)), a, b]), clip=False)
     inside = ((rgb > -1e-3) & (rgb < 1 + 1e-3)).all(0)
     figure, ax = plt.subplots(figsize=(4.2, 4.0))
-    limit = AB_SCALE * size / (size - 1)  # samples sit in the middle of their pixels
+    limit = AB_SCALE * size / (size - 1)  # samples are at the centers of their pixels
     ax.add_patch(
         Rectangle((-limit, -limit), 2 * limit, 2 * limit, fc="white", ec="0.85", hatch="////", lw=0, zorder=-1)
     )
@@ -251,17 +216,17 @@ def gamut(L: float = 50.0, size: int = 221) -> Figure:
 
 @_figure
 def hue_wheel(hues_by_name: Mapping[str, torch.Tensor]) -> Figure:
-    """Draw how often each hue occurs among objects: 8 sectors, the bins of hue entropy.
+    """Draw the distribution of hues among objects in 8 sectors, the bins of hue entropy.
 
-    The area of a sector is the share of objects; dashed = uniform.
+    The area of a sector is its share of the objects; the dashed circle is the uniform distribution.
 
     Args:
         hues_by_name: name -> hues (n,) in radians, from `metrics.object_hues`.
     Raises:
-        ValueError: nothing to draw, or a name without hues.
+        ValueError: no names, or a name without hues.
     """
     if not hues_by_name or any(len(hues) == 0 for hues in hues_by_name.values()):
-        raise ValueError("hue_wheel() wants a dict of name -> hues, each with at least one hue.")
+        raise ValueError("hue_wheel() needs a dict of name -> hues, each with at least one hue.")
     shares = {name: (hue_counts(torch.as_tensor(h)) / len(h)).numpy() for name, h in hues_by_name.items()}
     figure, axes = _panels([2.7] * len(shares), width=2.4, columns=4, subplot_kw={"projection": "polar"})
     middle = (np.arange(HUE_BINS) + 0.5) * math.tau / HUE_BINS
@@ -282,17 +247,17 @@ def hue_wheel(hues_by_name: Mapping[str, torch.Tensor]) -> Figure:
 
 @_figure
 def error_map(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, limit: float | None = None) -> Figure:
-    """Draw gray | prediction | truth | error for one picture.
+    """Draw gray | prediction | truth | error for one image.
 
     Args:
         L: (1, H, W) in [-1, 1].
         ab_pred, ab_true: (2, H, W) in [-1, 1].
-        limit: error at the end of the color scale, Lab units, so that several maps compare; None: the largest here.
+        limit: end of the error scale, Lab units, to make several maps comparable; None: the largest error.
     Raises:
-        ValueError: not one picture, or shapes that don't fit.
+        ValueError: not one image, or shapes that don't fit.
     """
     if L.ndim != 3 or ab_pred.shape != ab_true.shape:
-        raise ValueError(f"error_map() wants one picture: L (1, H, W) and ab (2, H, W) twice, "
+        raise ValueError(f"error_map() needs one image: L (1, H, W) and ab (2, H, W) twice, "
                          f"got {_shape(L)}, {_shape(ab_pred)} and {_shape(ab_true)}.")  # fmt: skip
     error = ((ab_pred - ab_true).detach().abs().mean(0) * AB_SCALE).cpu().numpy()  # (H, W), Lab units
     shown = {"gray": torch.zeros_like(ab_true), "prediction": ab_pred, "truth": ab_true}
@@ -309,14 +274,14 @@ def error_map(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, lim
 
 
 def _picture(ax: Axes, image: np.ndarray, **style):
-    """Draw a picture without a frame or ticks."""
+    """Draw an image without a frame or ticks."""
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     return ax.imshow(image, **style)
 
 
 def _panels(heights: Sequence[float], width: float, columns: int = 3, **options) -> tuple[Figure, np.ndarray]:
-    """Make small axes, `columns` in a line, of the width and heights in inches; return the figure and them, flat."""
+    """Return a figure with small axes, `columns` per line, of given width and heights in inches, and the axes, flat."""
     columns = min(columns, len(heights))
     lines = [max(heights[i : i + columns]) for i in range(0, len(heights), columns)]
     size = (width * columns, sum(lines))
@@ -334,34 +299,30 @@ def _by_quantity(keys: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _quantity(key: str) -> str:
-    """Name what a key measures: "valid_ab_mae" and "ab_mae/edges" are both "ab MAE (Lab units)"."""
+    """Return the quantity of a key: "valid_ab_mae" and "ab_mae/edges" are both "ab MAE (Lab units)"."""
     stem = key.split("/")[0]
     endings = [ending for ending in QUANTITIES if stem == ending or stem.endswith(f"_{ending}")]
     return QUANTITIES[max(endings, key=len)] if endings else "loss" if "loss" in stem else key
 
 
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else "∞" if math.isinf(value) else f"{value:.{1 if abs(value) >= 10 else 2}f}"
-
-
 def _rgb(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
     """Return network-scaled L and ab as RGB in [0, 1], on the CPU."""
     if L.shape[-2:] != ab.shape[-2:] or L.shape[:-3] != ab.shape[:-3]:
-        raise ValueError(f"L and ab must be pictures of one size, got {_shape(L)} and {_shape(ab)}.")
+        raise ValueError(f"L and ab must have the same size, got {_shape(L)} and {_shape(ab)}.")
     return lab_to_rgb(join_lab(L.detach().cpu().float(), ab.detach().cpu().float()))
 
 
 def _as_image(picture, name: str) -> np.ndarray:
-    """Return any picture, (3, H, W), (1, H, W), (H, W, 3) or (H, W), as (H, W, 3) uint8."""
+    """Return any image, (3, H, W), (1, H, W), (H, W, 3) or (H, W), as (H, W, 3) uint8."""
     image = np.asarray(picture.detach().cpu() if isinstance(picture, torch.Tensor) else picture)
     image = image[None] if image.ndim == 2 else image
     if image.ndim == 3 and image.shape[0] in (1, 3):
         image = image.transpose(1, 2, 0)
     if image.ndim != 3 or image.shape[2] not in (1, 3):
-        raise ValueError(f"Row {name!r}: a picture is (3, H, W) or (1, H, W), got {image.shape}.")
+        raise ValueError(f"Row {name!r}: an image is (3, H, W) or (1, H, W), got {image.shape}.")
     if image.dtype != np.uint8:
         if image.dtype.kind != "f" or not (image.min() >= -1e-3 and image.max() <= 1 + 1e-3):
-            raise ValueError(f"Row {name!r}: pictures are uint8 or floats in [0, 1], got {image.dtype} "
+            raise ValueError(f"Row {name!r}: images are uint8 or floats in [0, 1], got {image.dtype} "
                              f"from {image.min():.3g} to {image.max():.3g}.")  # fmt: skip
         image = (image.clip(0, 1) * 255).round().astype(np.uint8)
     return image.repeat(3 // image.shape[2], axis=2)

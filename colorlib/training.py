@@ -1,4 +1,4 @@
-"""Training: one plain step function a stage, and the fits that repeat it over all batches."""
+"""Training: one plain step function per stage, and the fits that call it on every batch."""
 
 import os
 
@@ -9,14 +9,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from colorlib.data import Loaders
 from colorlib.loop import History, mixed_precision, run_epochs
-from colorlib.losses import ADVERSARIAL, RECONSTRUCTION, AdversarialLoss, Loss, label_cross_entropy, pick
+from colorlib.losses import ADVERSARIAL, RECONSTRUCTION, AdversarialLoss, Loss, class_cross_entropy, pick
 from colorlib.unet import LabelHead, UNet
 
 
 def reconstruction_step(
     generator: nn.Module, optimizer: torch.optim.Optimizer, L: torch.Tensor, ab: torch.Tensor, loss_fn: Loss
 ) -> torch.Tensor:
-    """Move the generator one step toward the true ab; return the loss, detached, before the step."""
+    """Update the generator toward the true ab; return the loss before the step, detached."""
     with mixed_precision(L.device):
         ab_pred = generator(L)
     loss = loss_fn(ab_pred.float(), ab)
@@ -36,14 +36,14 @@ def joint_step(
     loss_fn: Loss,
     label_weight: float,
 ) -> dict[str, torch.Tensor]:
-    """Move generator and label head one step toward the true ab and the true labels (B,); return both losses.
+    """Update generator and label head toward the true ab and the class labels (B,); return both losses, detached.
 
-    Source: Iizuka, Simo-Serra and Ishikawa 2016: who must name a picture learns features that color needs, too.
+    Source: Iizuka, Simo-Serra and Ishikawa 2016: features learned for classification also help to predict color.
     """
     with mixed_precision(L.device):
         ab_pred, features = generator.with_features(L)
         logits = label_head(features)
-    loss, label_loss = loss_fn(ab_pred.float(), ab), label_cross_entropy(logits.float(), labels)
+    loss, label_loss = loss_fn(ab_pred.float(), ab), class_cross_entropy(logits.float(), labels)
     optimizer.zero_grad(set_to_none=True)
     (loss + label_weight * label_loss).backward()
     optimizer.step()
@@ -62,42 +62,42 @@ def fit_reconstruction(
     resume: bool = False,
     progress: bool = True,
 ) -> History:
-    """Train a generator to rebuild ab from L, with AdamW on a one-cycle schedule.
+    """Train a generator to predict ab from L, with AdamW on a one-cycle schedule.
 
     Args:
         generator: L (B, 1, H, W) -> ab (B, 2, H, W), network-scaled. Trained in place, on the loaders' device.
-        loaders: from `make_loaders`; `train` is learned from, `valid` measured after every epoch.
+        loaders: from `make_loaders`; `train` for the steps, `valid` for the scores after every epoch.
         loss: "l1", "l2" or "huber".
-        epochs: times through `loaders.train`.
-        lr: the highest learning rate of the cycle. 0.02 is high, and suits networks with BatchNorm from random numbers;
-            a pretrained encoder wants 0.001.
-        label_weight: weight of naming the class of each picture beside the loss, see `joint_step`. For a `UNet`, and
-            loaders made with `labels=True`. The head that names is thrown away afterwards.
-        checkpoint: file for the whole state of the training, written every minute and at the end.
-        resume: go on from that file, if it is there, at the very batch where it was written.
+        epochs: passes over `loaders.train`.
+        lr: peak of the learning rate. 0.02 suits networks with BatchNorm that start from random numbers; a pretrained
+            encoder needs about 0.001.
+        label_weight: weight of a classification loss added to the reconstruction loss, see `joint_step`. For a `UNet`
+            and loaders made with `labels=True`. The label head is discarded afterwards.
+        checkpoint: file for the complete state of the training, written every minute and at the end.
+        resume: continue from that file, if it exists, at the batch where it was written.
         progress: show a progress bar.
     Returns:
-        A `History`. An interruption (Ctrl-C, Jupyter's ■) ends the training after the current batch, keeps what was
-        learned, writes the checkpoint and sets `history.interrupted`.
+        A `History`. An interruption (Ctrl-C, Jupyter's ■) ends the training after the current batch, keeps the
+        weights, writes the checkpoint and sets `history.interrupted`.
     Raises:
         ValueError: unknown loss, a label weight without labels, or the checkpoint belongs to a training with other
             settings.
-        FileExistsError: the checkpoint is there and `resume` is not asked for.
+        FileExistsError: the checkpoint exists and `resume` is False.
     """
     loss_fn = pick(RECONSTRUCTION, loss)
     if label_weight and not (loaders.classes and isinstance(generator, UNet)):
         raise ValueError("label_weight needs a UNet, and loaders made with labels=True.")
     device = loaders.train.rgb.device
     generator.to(device, memory_format=torch.channels_last)
-    learners = {"generator": generator}
+    trained = {"generator": generator}
     if label_weight:
-        learners["label_head"] = LabelHead(generator.n_features, len(loaders.classes)).to(device)
-    optimizer = torch.optim.AdamW([p for net in learners.values() for p in net.parameters()], lr)
+        trained["label_head"] = LabelHead(generator.n_features, len(loaders.classes)).to(device)
+    optimizer = torch.optim.AdamW([p for net in trained.values() for p in net.parameters()], lr)
     schedule = OneCycleLR(optimizer, max_lr=lr, total_steps=max(1, epochs * len(loaders.train)))
 
     def step(L: torch.Tensor, ab: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         if label_weight:
-            losses = joint_step(generator, learners["label_head"], optimizer, L, ab, labels, loss_fn, label_weight)
+            losses = joint_step(generator, trained["label_head"], optimizer, L, ab, labels, loss_fn, label_weight)
         else:
             losses = {"train_loss": reconstruction_step(generator, optimizer, L, ab, loss_fn)}
         schedule.step()
@@ -108,7 +108,7 @@ def fit_reconstruction(
         generator,
         loaders,
         epochs,
-        state=learners | {"optimizer": optimizer, "schedule": schedule},
+        state=trained | {"optimizer": optimizer, "schedule": schedule},
         settings={"stage": "reconstruction", "loss": loss, "epochs": epochs, "lr": lr, "label_weight": label_weight},
         checkpoint=checkpoint,
         resume=resume,
@@ -124,10 +124,10 @@ def discriminator_step(
     ab_fake: torch.Tensor,
     loss_fn: AdversarialLoss,
 ) -> dict[str, torch.Tensor]:
-    """Move the discriminator one step toward "real" on ab and "fake" on ab_fake; the generator is left alone."""
+    """Update the discriminator toward "real" on ab and "fake" on ab_fake; no gradient reaches the generator."""
     with mixed_precision(L.device):
-        # One forward for both: BatchNorm would otherwise give each its own statistics, and the judge another problem
-        # in training than afterwards.
+        # One forward pass for both: in two, BatchNorm would normalize real and fake by statistics of their own, and
+        # the discriminator would learn a task that differs from the one in eval mode.
         logits = discriminator(torch.cat([L, L]), torch.cat([ab, ab_fake.detach()]))
     real_logits, fake_logits = logits.chunk(2)
     loss_d_real, loss_d_fake = loss_fn(real_logits.float(), True), loss_fn(fake_logits.float(), False)
@@ -147,9 +147,9 @@ def generator_step(
     reconstruction: Loss,
     lambda_l1: float,
 ) -> dict[str, torch.Tensor]:
-    """Move the generator, whose output `ab_fake` still has its graph, one step toward fooling and rebuilding.
+    """Update the generator toward "real" and the true ab; `ab_fake` is its output, with its graph.
 
-    The discriminator is frozen meanwhile, its BatchNorm statistics too: gradients pass through it, none is kept.
+    The discriminator is frozen meanwhile, its BatchNorm statistics included: gradients only pass through it.
     """
     was_training = discriminator.training
     discriminator.requires_grad_(False).eval()
@@ -179,27 +179,27 @@ def fit_gan(
     resume: bool = False,
     progress: bool = True,
 ) -> History:
-    """Train a generator against a discriminator (Pix2Pix), usually from a generator that knows reconstruction already.
+    """Train a generator against a discriminator (Pix2Pix), usually after `fit_reconstruction`.
 
-    Every step makes one fake: the discriminator judges it detached, the generator learns through it. Both use Adam
-    with betas (0.5, 0.999), and a learning rate that falls to zero over the second half. The generator ends with the
-    exponential moving average (EMA) of its weights. No epoch is picked: by ab error, the grayest would win.
+    Each step predicts ab once, for both updates. Both networks use Adam with betas (0.5, 0.999) and a learning rate
+    that falls linearly to zero over the second half. The generator ends with the exponential moving average (EMA) of
+    its weights. The last epoch is kept, not the best: by ab error, the grayest would be chosen.
 
     Args:
         generator: L -> ab, trained in place.
         discriminator: (L, ab) -> logits, trained in place.
-        loaders: from `make_loaders`; small batches (4) suit the game.
+        loaders: from `make_loaders`; small batches (4) work best.
         adversarial: "bce", "lsgan" or "hinge".
         lambda_l1: weight of the L1 term beside the adversarial one. 100 in the paper; 20 suits the painted world.
-        epochs: times through `loaders.train`.
-        lr_g, lr_d: learning rates of generator and discriminator. 2e-4 in the paper; 8e-4 learns more in a short game.
-        ema: share of the average that each step keeps.
-        checkpoint, resume, progress: as in `fit_reconstruction`; everything that learns is saved.
+        epochs: passes over `loaders.train`.
+        lr_g, lr_d: learning rates of generator and discriminator. 2e-4 in the paper; 8e-4 suits short trainings.
+        ema: decay of the average per step.
+        checkpoint, resume, progress: as in `fit_reconstruction`; the complete state of both networks is saved.
     Returns:
-        A `History` with the mean loss_d_real, loss_d_fake, loss_g_gan and loss_g_l1 of every epoch. Its held-out
-        numbers and previews are those of the averaged generator.
+        A `History` with the mean loss_d_real, loss_d_fake, loss_g_gan and loss_g_l1 of every epoch. Its validation
+        scores and previews are those of the averaged generator.
     Raises:
-        ValueError, FileExistsError: as `fit_reconstruction`.
+        ValueError, FileExistsError: as in `fit_reconstruction`.
     """
     loss_d, loss_g = pick(ADVERSARIAL, adversarial)
     for net in (generator, discriminator):

@@ -1,6 +1,6 @@
-"""The U-Net: an encoder that sees ever larger surroundings, a decoder that returns to full detail, and skips between.
+"""The U-Net: an encoder with a growing field of view, a decoder back to full resolution, and skip connections.
 
-Source: Ronneberger, Fischer and Brox 2015 for the shape; Isola et al. 2017 for its use from picture to picture.
+Source: Ronneberger, Fischer and Brox 2015 for the architecture; Isola et al. 2017 for image-to-image translation.
 """
 
 import torch
@@ -20,10 +20,10 @@ class Down(nn.Sequential):
 
 
 class Up(nn.Module):
-    """Double the resolution and, with a skip, mix in the encoder's features of that size.
+    """Double the resolution and, with a skip, concatenate the encoder's features of that size.
 
-    Upsampling first and convolving afterwards leaves no checkerboard (Odena et al. 2016), which a transposed
-    convolution can.
+    Upsampling followed by a convolution leaves no checkerboard artifacts, unlike a transposed convolution (Odena et
+    al. 2016).
     """
 
     def __init__(self, c_in: int, c_skip: int, c_out: int, dropout: float):
@@ -41,7 +41,7 @@ class Up(nn.Module):
 
 
 class Residual(nn.Module):
-    """Add to what comes in a correction of two convolutions (He et al. 2016): (B, c, h, w) -> the same shape."""
+    """A residual block of two convolutions (He et al. 2016): (B, c, h, w) -> the same shape."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -58,7 +58,7 @@ class Residual(nn.Module):
 
 
 class LabelHead(nn.Sequential):
-    """Name what a picture shows: the bottleneck's features (B, c, h, w) -> logits (B, n_classes). For training only."""
+    """Classify an image by its bottleneck features: (B, c, h, w) -> logits (B, n_classes). Used in training only."""
 
     def __init__(self, n_features: int, n_classes: int):
         super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n_features, n_classes))
@@ -68,24 +68,20 @@ class UNet(nn.Module):
     """Predict ab from L: L (B, 1, H, W) -> ab (B, 2, H, W), both in [-1, 1], for any H and W.
 
     Args:
-        base_channels: channels at full resolution; each level down doubles them, up to eight times as many.
-        n_down: how often the encoder halves the resolution.
-        skips: hand the encoder's features across to the decoder. Without them this is a plain autoencoder.
-        dropout: share of the decoder's channels that training drops at random (Isola et al. 2017 use 0.5 as noise).
-        n_blocks: residual blocks at the bottleneck, where a pixel costs least: depth to tell what a photo shows.
+        base_channels: channels at full resolution; each level doubles them, up to eight times as many.
+        n_down: number of times the encoder halves the resolution.
+        skips: pass the encoder's features to the decoder. Without them this is a plain autoencoder.
+        dropout: probability that a decoder channel is dropped in training (Isola et al. 2017 use 0.5 as noise).
+        n_blocks: residual blocks at the bottleneck, where added depth costs least.
     """
 
     def __init__(
         self, base_channels: int = 16, n_down: int = 4, skips: bool = True, dropout: float = 0.0, n_blocks: int = 0
     ):
         super().__init__()
-        self.recipe = {
-            "base_channels": base_channels,
-            "n_down": n_down,
-            "skips": skips,
-            "dropout": dropout,
-            "n_blocks": n_blocks,
-        }  # what `load_generator` needs to build this network again
+        self.recipe = {  # for `load_generator`, to build this network again
+            "base_channels": base_channels, "n_down": n_down, "skips": skips, "dropout": dropout, "n_blocks": n_blocks,
+        }  # fmt: skip
         width = [base_channels * min(2**level, 8) for level in range(n_down + 1)]
         self.stem = nn.Sequential(
             nn.Conv2d(1, width[0], kernel_size=3, padding=1), nn.LeakyReLU(0.2, inplace=True)
@@ -102,7 +98,7 @@ class UNet(nn.Module):
         return self.with_features(L)[0]
 
     def with_features(self, L: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Predict ab, and return with it the bottleneck's features, (B, `n_features`, h, w)."""
+        """Return the predicted ab and the bottleneck features, (B, `n_features`, h, w)."""
         height, width = L.shape[-2:]
         x = self.stem(_pad_to_multiple(L, 2 ** len(self.encoder)))
         skips = []
@@ -117,11 +113,11 @@ class UNet(nn.Module):
 
     @property
     def n_features(self) -> int:
-        """Channels at the bottleneck."""
+        """Number of channels at the bottleneck."""
         return self.encoder[-1][0].out_channels
 
 
 def _pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Repeat the last row and column until H and W are multiples of `multiple`, as halving needs."""
+    """Repeat the last row and column until H and W are multiples of `multiple`."""
     height, width = x.shape[-2:]
     return F.pad(x, (0, -width % multiple, 0, -height % multiple), mode="replicate")

@@ -1,4 +1,4 @@
-"""Generators by name: a weights file carries the recipe that builds its network again."""
+"""Generators on disk: a weights file contains the recipe that builds its network again."""
 
 import json
 import os
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import nn
 
-from colorlib.files import WeightsError, in_half_precision, in_whole_precision, load_tensors, save_tensors
 from colorlib.resnet import ResNetUNet
+from colorlib.tensors import WeightsError, WeightsInfo, load_tensors, save_tensors, to_float32, to_half
 from colorlib.unet import UNet
 
 BUILDERS = {"UNet": UNet, "ResNetUNet": ResNetUNet}  # class name in a recipe -> what builds it
@@ -16,67 +16,62 @@ FORMAT = "colorlib generator 1"
 
 
 def save_generator(
-    generator: nn.Module, path: str | os.PathLike, notes: dict | None = None, half: bool = False
+    generator: nn.Module, path: str | os.PathLike, info: WeightsInfo | None = None, half: bool = False
 ) -> None:
-    """Write a generator's weights and recipe as one safetensors file, whole or not at all.
+    """Write a generator's weights and recipe as one safetensors file, atomically.
 
     Args:
         generator: a network of colorlib; its class and its `recipe` (keyword arguments) go into the header.
-        path: where to; usually ends in `.safetensors`.
-        notes: anything JSON can hold that a later reader should know: data, seconds, seed, scores. "render_size" is
-            the size at which `Colorizer` then runs the network.
-        half: store the weights in half precision, in half the space; see `files.in_half_precision`.
+        path: of the file; usually ends in `.safetensors`.
+        info: what a later reader should know: render size, data, commands, seconds, scores.
+        half: store the weights in float16, in half the space; see `tensors.to_half`.
     Raises:
         TypeError: the network's class is not one that `load_generator` can build.
         OSError: the file can't be written.
     """
     name = type(generator).__name__
     if name not in BUILDERS:
-        raise TypeError(f"{name} is not a generator of colorlib; it knows: {', '.join(BUILDERS)}.")
-    metadata = {
-        "format": FORMAT,
-        "class": name,
-        "recipe": json.dumps(generator.recipe),
-        "notes": json.dumps(notes or {}),
-    }
+        raise TypeError(f"{name} is not a generator of colorlib; those are: {', '.join(BUILDERS)}.")
+    metadata = {"format": FORMAT, "class": name, "recipe": json.dumps(generator.recipe)}
+    metadata |= (info or WeightsInfo()).to_metadata()
     tensors = generator.state_dict()
-    save_tensors(in_half_precision(tensors) if half else tensors, path, metadata)
+    save_tensors(to_half(tensors) if half else tensors, path, metadata)
 
 
 def load_generator(path_or_name: str | os.PathLike) -> nn.Module:
-    """Build the generator that a file describes and give it the file's weights.
+    """Build the generator that a file describes and load the file's weights.
 
     Args:
-        path_or_name: a file that `save_generator` wrote, or the name of a bundled one (see `bundled_names`).
+        path_or_name: a file written by `save_generator`, or the name of a bundled one (see `bundled_names`).
     Returns:
         The network, float32, on the CPU, in eval mode.
     Raises:
-        WeightsError: no such file or name, or the file does not hold a generator of colorlib.
+        WeightsError: no such file or name, or the file does not contain a generator of colorlib.
     """
+    return load_with_info(path_or_name)[0]
+
+
+def load_with_info(path_or_name: str | os.PathLike) -> tuple[nn.Module, WeightsInfo]:
+    """Return what `load_generator` returns and the file's info, reading the file once."""
     path = _find(path_or_name)
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT or metadata.get("class") not in BUILDERS:
         raise WeightsError(f"{path}: these weights were not saved by colorlib.save_generator.")
     try:
         generator = BUILDERS[metadata["class"]](**json.loads(metadata["recipe"]))
-        generator.load_state_dict(in_whole_precision(tensors))
+        generator.load_state_dict(to_float32(tensors))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path}: the weights don't fit the recipe in the file's header.") from error
-    return generator.eval()
+    return generator.eval(), WeightsInfo.from_metadata(metadata)
 
 
-def read_notes(path_or_name: str | os.PathLike) -> dict:
-    """Return the notes that `save_generator` put into a file, {} where there are none.
+def read_info(path_or_name: str | os.PathLike) -> WeightsInfo:
+    """Return the info that `save_generator` or `save_encoder` wrote into a file.
 
     Raises:
         WeightsError: no such file or name, or not a safetensors file.
     """
-    _, metadata = load_tensors(_find(path_or_name))
-    try:
-        notes = json.loads(metadata.get("notes", "{}"))
-    except ValueError:
-        return {}
-    return notes if isinstance(notes, dict) else {}
+    return WeightsInfo.from_metadata(load_tensors(_find(path_or_name))[1])
 
 
 def bundled_names() -> list[str]:
