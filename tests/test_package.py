@@ -1,7 +1,6 @@
 """The package as a whole: what may import what, what `import colorlib` costs, and the public names."""
 
 import ast
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,68 +10,33 @@ import pytest
 import colorlib
 
 PACKAGE = Path(colorlib.__file__).parent
-# Imports point only upward in this list; see the rooms in README.md.
-ROOMS = [
-    "config", "files", "color", "images", "scenes", "downloads", "batches", "data", "losses", "unet", "patchgan",
-    "resnet", "zoo", "metrics", "loop", "training", "pretraining", "classical", "colorizer", "albums", "show",
+# A module imports only from those before it; the table in README.md has the same order.
+MODULES = [
+    "extras", "config", "files", "tensors", "color", "images", "scenes", "downloads", "batches", "data", "losses",
+    "unet", "patchgan", "resnet", "zoo", "metrics", "loop", "training", "pretraining", "colorizer", "albums", "show",
     "__main__",
 ]  # fmt: skip
-HEAVY = ["fastai", "ipywidgets", "anywidget", "matplotlib", "sklearn"]
 
 
 def imported_modules(path: Path) -> set[str]:
-    """Return every module that a file imports, at the top or inside a function, as full names."""
+    """Return the full names of all that a file imports, at the top or inside a function."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            parent = (
-                [] if not node.level else list(path.relative_to(PACKAGE.parent).with_suffix("").parts[: -node.level])
-            )
-            module = ".".join([*parent, *([node.module] if node.module else [])])
+            parents = path.relative_to(PACKAGE.parent).parts[: -node.level] if node.level else ()
+            module = ".".join([*parents, *filter(None, [node.module])])
             found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
     return found
 
 
-def rooms_imported(path: Path) -> set[str]:
-    names = [name.split(".") for name in imported_modules(path)]
-    return {parts[1] for parts in names if parts[0] == "colorlib" and len(parts) > 1}
-
-
-def test_every_room_has_its_place():
-    there = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
-    assert there <= set(ROOMS)
-
-
-@pytest.mark.parametrize("room", [room for room in ROOMS if (PACKAGE / f"{room}.py").exists()])
-def test_imports_point_only_upward(room):
-    above = set(ROOMS[: ROOMS.index(room)])
-    below_or_lessons = rooms_imported(PACKAGE / f"{room}.py") & (set(ROOMS) - above | {"lessons"})
-    assert below_or_lessons == set()
-
-
-def test_the_rule_would_notice_a_wrong_import(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path / "colorlib")
-    (tmp_path / "colorlib").mkdir()
-    for line in (
-        "from colorlib import show",
-        "from colorlib.show import pictures",
-        "import colorlib.show",
-        "from . import show",
-    ):
-        (tmp_path / "colorlib" / "color.py").write_text(f"def f():\n    {line}\n")
-        assert "show" in rooms_imported(tmp_path / "colorlib" / "color.py")
-
-
-@pytest.mark.parametrize(
-    "code", ["import colorlib", "import colorlib; colorlib.UNet, colorlib.make_loaders, colorlib.evaluate"]
-)
-def test_importing_stays_light(code):
-    loaded = subprocess.run(
-        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert [name for name in HEAVY if name in loaded] == []
+def test_modules_import_only_from_those_before_them():
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(MODULES)
+    for number, module in enumerate(MODULES):
+        names = [name.split(".") for name in imported_modules(PACKAGE / f"{module}.py")]
+        imported = {parts[1] for parts in names if parts[0] == "colorlib" and len(parts) > 1}
+        assert not imported & {*MODULES[number:], "lessons"}, module
 
 
 def test_only_widgets_import_ipywidgets():
@@ -81,20 +45,37 @@ def test_only_widgets_import_ipywidgets():
         assert not widget_libraries or path.is_relative_to(PACKAGE / "lessons" / "widgets"), path
 
 
-@pytest.mark.parametrize("name", colorlib.__all__)
-def test_every_public_name_is_the_same_when_read_twice(name):
-    fresh = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"import colorlib; a = colorlib.{name}; b = colorlib.{name}; assert a is b and callable(a)",
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert fresh.returncode == 0, fresh.stderr
-    assert not (PACKAGE / f"{name}.py").exists(), "a public name must not equal a module's name"
-    assert getattr(colorlib, name).__doc__
+def test_names_are_imported_when_they_are_first_used():
+    code = """
+import sys
+
+import colorlib, colorlib.images
+print("torch" in sys.modules)
+for name in colorlib.__all__:
+    assert getattr(colorlib, name) is getattr(colorlib, name) and callable(getattr(colorlib, name)), name
+print(*{"fastai", "ipywidgets", "anywidget", "matplotlib", "sklearn"} & set(sys.modules))
+print(colorlib.config.from_env().preset)
+print(colorlib.show.__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["False", "", "quick", "colorlib.show"], done.stdout + done.stderr
+
+
+def test_editors_see_the_names_that_are_there():
+    """The imports under TYPE_CHECKING, the tables behind `colorlib.NAME`, and `__all__` say the same."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    modules, home = set(), {}
+    for node in block.body:
+        for alias in node.names:
+            if node.module:
+                home[alias.name] = node.module
+            else:
+                modules.add(alias.name)
+    assert home == colorlib._HOME
+    assert modules == colorlib._MODULES == set(MODULES) - {"__main__"} | {"lessons"}
+    assert sorted(home) == sorted(colorlib.__all__)
+    assert not modules & set(home), "a public name must not equal a module's name"
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
@@ -104,18 +85,8 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 
 def test_every_public_function_and_class_is_documented():
     for path in PACKAGE.rglob("*.py"):
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         assert ast.get_docstring(tree) or not tree.body, path
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 assert ast.get_docstring(node), f"{path.name}: {node.name}"
-
-
-def test_modules_are_reached_as_attributes():
-    code = "import colorlib; print(colorlib.config.from_env().preset, colorlib.show.pictures.__name__)"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert out == ["quick", "pictures"]
-    for name in dir(colorlib):
-        if not name.startswith("_"):
-            importlib.import_module("colorlib")
-            assert getattr(colorlib, name) is not None
