@@ -1,9 +1,9 @@
-"""The painted world: small scenes in which we know which colors follow from the gray picture and which can't.
+"""The painted world: small scenes in which it is known which colors follow from the gray image and which do not.
 
-Sky, grass, brick: the kind of a thing and its L fix the color, so a network can learn it.
-Balloons, cars, doors: the hue is drawn uniformly from the wheel and L knows nothing of it, so nobody can.
+Sky, grass, brick: the kind of object and its L determine the color, so a network can learn it.
+Balloons, cars, doors: the hue is uniformly random and independent of L, so no network can.
 
-Painters use Lab and relative coordinates, x right and y down in [0, 1], so one scene can be had at any size.
+The painters work in Lab and in relative coordinates, x right and y down in [0, 1], so a scene can have any size.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .color import lab_to_rgb, to_uint8
+from colorlib.color import lab_to_rgb, to_uint8
 
 MIN_SIZE, MAX_SIZE = 32, 256
 EDGE_WIDTH = 2  # px
 
-# Each determined kind has a dark and a light Lab color; what is painted lies on the line through them, so that
-# ab follows L. Clouds lie on the sky's line, panes on the window frame's.
+# Each determined kind has a dark and a light Lab color; its pixels lie on the line through them, so ab is a function of
+# L. Clouds lie on the line of the sky, panes on that of the window frame.
 PAINTS = {
     "sky": ((62, -4, -31), (88, -2, -9)),
     "cloud": ((62, -4, -31), (88, -2, -9)),
@@ -37,13 +37,13 @@ PAINTS = {
     "string": ((20, 0, 0), (60, 0, 0)),
 }
 FIRST_AMBIGUOUS = 16
-BALLOONS, CAR, DOOR = (16, 17, 18), 19, 20  # an id for each that a scene may hold
+BALLOONS, CAR, DOOR = (16, 17, 18), 19, 20  # one id for each object that a scene may contain
 _ID = {kind: i for i, kind in enumerate(PAINTS)}
 KINDS = {i: kind for kind, i in _ID.items()} | dict.fromkeys(BALLOONS, "balloon") | {CAR: "car", DOOR: "door"}
 
-# Ambiguous objects: base L, shading added to it, and the most chroma that all hues are offered.
+# Ambiguous objects: base L, shading added to it, and the maximum chroma, the same for all hues.
 OBJECT_L, SHADING, MAX_CHROMA = (53.0, 63.0), (-4.0, 4.0), 46.0
-GLOSS = (97, 0, 0)  # a highlight tends to this white
+GLOSS = (97, 0, 0)  # the white of highlights
 
 
 def _column(lab) -> np.ndarray:
@@ -55,15 +55,15 @@ _LINES = {kind: (_column(dark), _column(light)) for kind, (dark, light) in PAINT
 
 @dataclass(frozen=True, eq=False)
 class Scenes:
-    """Painted pictures and what is known about each pixel.
+    """Painted scenes and what is known about each pixel.
 
     Attributes:
         rgb: (n, 3, size, size) uint8 sRGB.
-        objects: (n, size, size) uint8 ids: what covers more than half of the pixel. 0 is the sky, behind everything.
-            `KINDS[id]` names the kind; ids >= `FIRST_AMBIGUOUS` are ambiguous, and each such object in a scene has
-            an id of its own.
-        ambiguous: (n, size, size) bool; the bodies whose hue is random: no wheels, windows, strings.
-        determined: (n, size, size) bool; every other pixel.
+        objects: (n, size, size) uint8 ids of the object that covers more than half of the pixel. 0 is the sky.
+            `KINDS[id]` is its kind; ids >= `FIRST_AMBIGUOUS` are ambiguous, and each such object in a scene has an
+            id of its own.
+        ambiguous: (n, size, size) bool; the parts whose hue is random: no wheels, windows, strings.
+        determined: (n, size, size) bool; all other pixels.
         edges: (n, size, size) bool; determined pixels within 2 px of an object boundary: the 5×5 window around them
             holds more than one id. A subset of `determined`.
     """
@@ -82,11 +82,11 @@ def paint_scenes(n: int, size: int, seed: int) -> Scenes:
     """Paint `n` scenes of `size` × `size` pixels.
 
     Args:
-        n: how many, at least 1.
+        n: number of scenes, at least 1.
         size: side in pixels, 32 to 256. The same seed gives the same scenes at every size.
-        seed: non-negative; scene i depends on (seed, i) alone, not on `n`.
+        seed: non-negative; scene i depends only on (seed, i), not on `n`.
     Returns:
-        `Scenes`; about 3.3 ambiguous objects in each, on about 6 % of the pixels.
+        `Scenes`; each has about 3.3 ambiguous objects, on about 6 % of its pixels.
     Raises:
         ValueError: n < 1, or size outside 32 … 256.
     """
@@ -101,7 +101,7 @@ def paint_scenes(n: int, size: int, seed: int) -> Scenes:
 
 
 def _paint_batch(numbers: range, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Paint some scenes; torch works on all at once, as many small calls are slow on a busy machine."""
+    """Paint some scenes; the conversion to RGB works on all at once, which is faster than many small calls."""
     canvases = [_paint_scene(np.random.default_rng([seed, i]), size) for i in numbers]
     rgb = to_uint8(lab_to_rgb(torch.from_numpy(np.stack([canvas.lab for canvas in canvases]))))
     objects = torch.from_numpy(np.stack([canvas.ids for canvas in canvases]))
@@ -112,7 +112,7 @@ def _paint_batch(numbers: range, size: int, seed: int) -> tuple[torch.Tensor, to
 
 @dataclass
 class _Canvas:
-    """A picture in the making, or a window on one: windows share its memory and bring coordinates of their own."""
+    """A scene being painted, or a window on it, which shares its memory and has its own coordinates."""
 
     lab: np.ndarray  # (3, h, w) float32
     ids: np.ndarray  # (h, w) uint8
@@ -122,7 +122,7 @@ class _Canvas:
     pixels: float  # pixels per unit of x and y
 
     def window(self, cx, cy, scale, left, top, right, bottom, flip=1) -> "_Canvas":
-        """Return the part around (cx, cy) in which one unit is `scale` long; the bounds are in these units."""
+        """Return the part around (cx, cy), in units of `scale`; the bounds are in these units."""
         cols = slice(*np.searchsorted(self.x[0], sorted((cx + flip * scale * left, cx + flip * scale * right))))
         rows = slice(*np.searchsorted(self.y[:, 0], (cy + scale * top, cy + scale * bottom)))
         x, y = flip * (self.x[:, cols] - cx) / scale, (self.y[rows] - cy) / scale
@@ -130,16 +130,16 @@ class _Canvas:
         return _Canvas(*parts, x, y, self.pixels * scale)
 
     def cover(self, distance):
-        """Turn a signed distance (negative inside) into the covered share of each pixel."""
+        """Convert a signed distance (negative inside) to the covered share of each pixel."""
         return np.clip(0.5 - distance * self.pixels, 0, 1)
 
     def lay(self, kind, cover, L):
-        """Paint a determined kind where `cover` > 0, with lightness L; ab follows."""
+        """Paint a determined kind where `cover` > 0, with lightness L, which determines ab."""
         dark, light = _LINES[kind]
         self._blend(_ID[kind], cover, dark + (L - dark[0]) / (light[0] - dark[0]) * (light - dark))
 
     def lay_object(self, number, cover, paint, shading, gloss):
-        """Paint an ambiguous object in `paint` (L, a, b); shading changes L alone, gloss blends to white."""
+        """Paint an ambiguous object in `paint` (L, a, b); shading changes only L, gloss blends to white."""
         color = _column(paint) + _column((1, 0, 0)) * np.clip(shading, *SHADING)
         self._blend(number, cover, color + gloss * (_column(GLOSS) - color))
 
@@ -156,8 +156,8 @@ def _paint_scene(rng: np.random.Generator, size: int) -> _Canvas:
 
     horizon = rng.uniform(0.5, 0.6)
     road = rng.uniform(0.84, 0.89) if rng.random() < 0.8 else None  # y of its middle
-    front = 0.9 if road is None else road - 0.1  # things stand on the grass between horizon and here
-    airspace = _sky(canvas, rng, horizon)  # boxes (left, top, right, bottom) that balloons keep away from
+    front = 0.9 if road is None else road - 0.1  # objects stand on the grass between horizon and here
+    airspace = _sky(canvas, rng, horizon)  # boxes (left, top, right, bottom) that balloons avoid
     _land(canvas, rng, horizon)
 
     plots, standing = [], []
@@ -173,7 +173,7 @@ def _paint_scene(rng: np.random.Generator, size: int) -> _Canvas:
         cx, _ = _place(rng, (0.04, 0.96), (0.5, 0.5), 0.35 * scale, 0.1, plots)
         plots.append((cx - 0.3 * scale, 0, cx + 0.3 * scale, 1))
         standing.append((base, rng.choice([_tree, _tree, _spruce]), cx, scale))
-    for base, paint, cx, scale in sorted(standing, key=lambda thing: thing[0]):  # far things first
+    for base, paint, cx, scale in sorted(standing, key=lambda thing: thing[0]):  # far objects first
         paint(canvas, rng, cx, base, scale)
 
     if road is not None:
@@ -189,7 +189,7 @@ def _paint_scene(rng: np.random.Generator, size: int) -> _Canvas:
 
 
 def _place(rng, xs, ys, w, h, boxes, tries=40):
-    """Draw a center in the ranges xs, ys whose box (half sizes w, h) is clear of all boxes, or the clearest found."""
+    """Draw a center in the ranges xs, ys whose box (half sizes w, h) overlaps no other box, or overlaps them least."""
     best, best_gap = None, -np.inf
     for _ in range(tries):
         cx, cy = rng.uniform(*xs), rng.uniform(*ys)
@@ -202,11 +202,11 @@ def _place(rng, xs, ys, w, h, boxes, tries=40):
     return best
 
 
-# --- what colors follow from the gray picture ------------------------------------------------------------------------
+# --- determined colors: they follow from the gray image --------------------------------------------------------------
 
 
 def _sky(canvas, rng, horizon):
-    """Paint sky, sun and clouds; return the sun's box in a list, empty when there is none."""
+    """Paint sky, sun and clouds; return a list with the box of the sun, or an empty list without one."""
     top, bottom = rng.uniform(61, 68), rng.uniform(85, 89)
     canvas.lay("sky", 1.0, top + (bottom - top) * np.clip(canvas.y / horizon, 0, 1) ** 1.2)
     boxes = []
@@ -293,7 +293,7 @@ def _road(canvas, middle):
     canvas.lay("road", canvas.cover(np.maximum(across - 0.009, along - 0.054)), 88)
 
 
-# --- what colors can't be known --------------------------------------------------------------------------------------
+# --- ambiguous colors: they do not follow from it --------------------------------------------------------------------
 
 
 def _balloon(canvas, rng, cx, cy, r, number):
@@ -315,7 +315,7 @@ def _car(canvas, rng, cx, ground, scale):
     car = canvas.window(cx, ground, scale, -0.6, -0.6, 0.6, 0.1, flip)
     x, y = car.x, car.y
     car.lay("road", 0.8 * np.clip(1.3 - np.hypot(x / 0.5, y / 0.06), 0, 1), 36)
-    hull = _box(x, y, -0.43, -0.22, 0.43, -0.14) - 0.07  # a distance less 0.07 rounds the corners
+    hull = _box(x, y, -0.43, -0.22, 0.43, -0.14) - 0.07  # a distance minus 0.07 rounds the corners
     cabin = _polygon(x, y, (-0.36, -0.26), (-0.25, -0.5), (0.12, -0.5), (0.29, -0.26))
     shading = 2.5 - 8 * np.clip(y + 0.36, 0, 1) - 2.5 * car.cover(np.abs(y + 0.14) - 0.012)
     car.lay_object(CAR, car.cover(np.minimum(hull, cabin)), paint, shading, 0)
@@ -336,7 +336,7 @@ def _door(house, rng, cx):
 
 
 def _random_paint(rng):
-    """Draw (L, a, b): hue uniform on the wheel, L independent of it, chroma as large as hue and opposite hue allow."""
+    """Draw (L, a, b): uniform hue, independent L, and the largest chroma that the hue and its opposite both allow."""
     L, hue = rng.uniform(*OBJECT_L), rng.uniform(0, 2 * np.pi)
     limits = _chroma_limits()
     chroma = np.interp(hue, np.linspace(0, 2 * np.pi, limits.size), limits)
@@ -345,9 +345,9 @@ def _random_paint(rng):
 
 @lru_cache
 def _chroma_limits() -> np.ndarray:
-    """Return the chroma painted at hues 0 … 360° in steps of 2°: inside sRGB at every L that shading reaches.
+    """Return the chroma of objects at hues 0 … 360° in steps of 2°: inside sRGB for every L that shading reaches.
 
-    It is the same for opposite hues, so the mean and the median color of all objects are gray.
+    It is the same for opposite hues, so that the mean and the median color of all objects are gray.
     """
     hue = torch.arange(0, 360, 2, dtype=torch.float64).deg2rad()
     L = torch.linspace(OBJECT_L[0] + SHADING[0], OBJECT_L[1] + SHADING[1], 9, dtype=torch.float64)
@@ -371,13 +371,13 @@ def _box(x, y, left, top, right, bottom):
 
 
 def _polygon(x, y, *points):
-    """A convex polygon; its corners run clockwise as seen on the screen."""
+    """A convex polygon; its corners are in clockwise order on the screen."""
     sides = [(u, v, p - u, q - v) for (u, v), (p, q) in zip(points, points[1:] + points[:1], strict=True)]
     return np.maximum.reduce([((x - u) * dy - (y - v) * dx) / np.hypot(dx, dy) for u, v, dx, dy in sides])
 
 
 def _courses(window, width, height, gap):
-    """Bricks or tiles in staggered courses: the share of joint in each pixel, and a random tone in [-1, 1] a brick."""
+    """Bricks or tiles in staggered courses: the share of joint per pixel, and a random tone in [-1, 1] per brick."""
     row = np.floor(window.y / height)
     across = window.x / width + 0.5 * (row % 2)
     column = np.floor(across)
@@ -387,15 +387,15 @@ def _courses(window, width, height, gap):
 
 
 def _noise(rng, size, rows, columns):
-    """A random table of rows × columns, spread over size × size pixels: about N(0, 1)."""
+    """A random rows × columns table, interpolated to size × size pixels: about N(0, 1)."""
     table = rng.standard_normal((rows, columns)).astype(np.float32)
-    # einsum, not @: threads of a matrix library cost more than they give on tables this small.
+    # einsum, not @: the threads of a matrix library cost more than they save on small tables.
     return np.einsum("yr,rx->yx", _hats(size, rows), np.einsum("rc,xc->rx", table, _hats(size, columns)))
 
 
 @lru_cache
 def _hats(size: int, cells: int) -> np.ndarray:
-    """Weights (size, cells) that spread a row of cells over pixels: linear, and averaging where pixels are larger."""
+    """Weights (size, cells) that interpolate a row of cells to pixels: linear, averaging where pixels are larger."""
     pixels, centers = (np.arange(size) + 0.5) / size, (np.arange(cells) + 0.5) / cells
     reach = max(1 / size, 1 / cells)
     weights = np.clip(1 - np.abs(pixels[:, None] - centers) / reach, 0, None)
