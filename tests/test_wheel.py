@@ -75,7 +75,7 @@ def bare(core, tmp_path_factory):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("COLORLIB", "PYTHON"))}
         kept |= {"HOME": str(outside), "TQDM_DISABLE": "1"}
         return subprocess.run(
-            [scripts / command, *arguments], cwd=outside, env=kept, capture_output=True, text=True, timeout=120
+            [scripts / command, *arguments], cwd=outside, env=kept, capture_output=True, text=True, timeout=300
         )
 
     run.folder, run.python = outside, python.name
@@ -141,7 +141,7 @@ def test_what_needs_an_extra_says_so_in_one_sentence(bare):
     done = bare(bare.python, "-c", "import colorlib.lessons.experiments" + SCRIPT)
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
-    assert answers.pop("stored").endswith(" makes it.")  # the stored runs stay in the checkout
+    assert "checkout" in answers.pop("stored")  # which has the stored runs; the wheel does not
     sentence = "{} is not installed; install it with: pip install 'colorlib[{}]'."
     assert answers == {
         "version": True,
