@@ -37,6 +37,9 @@ class WeightsInfo:
     seconds: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self):
+        object.__setattr__(self, "commands", tuple(self.commands))  # JSON has lists only
+
     def to_metadata(self) -> dict[str, str]:
         """Return the info as the text metadata of a safetensors file."""
         return {"info": json.dumps(asdict(self))}
@@ -48,7 +51,7 @@ class WeightsInfo:
         try:
             entries = json.loads(metadata.get("info") or metadata.get("notes") or "{}")  # "notes": before version 0.2
             return cls(**{name: entries[name] for name in known & entries.keys()})
-        except (ValueError, AttributeError):  # not JSON, or not a dict
+        except (ValueError, AttributeError, TypeError):  # not JSON, or not a dict of such entries
             return cls()
 
 
