@@ -55,14 +55,16 @@ _MODULES = {
 }  # fmt: skip
 
 
-def __getattr__(name: str):
-    if name in _HOME:
-        value = getattr(import_module(f"colorlib.{_HOME[name]}"), name)
-        globals()[name] = value  # the next look-up finds it at once
-        return value
-    if name in _MODULES:
-        return import_module(f"colorlib.{name}")
-    raise AttributeError(f"module 'colorlib' has no attribute {name!r}; it has: {', '.join(__all__)}")
+if not TYPE_CHECKING:  # a checker that sees this function accepts every name
+
+    def __getattr__(name: str):
+        if name in _HOME:
+            value = getattr(import_module(f"colorlib.{_HOME[name]}"), name)
+            globals()[name] = value  # the next look-up finds it at once
+            return value
+        if name in _MODULES:
+            return import_module(f"colorlib.{name}")
+        raise AttributeError(f"module 'colorlib' has no attribute {name!r}; it has: {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:
