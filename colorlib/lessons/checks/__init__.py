@@ -1,10 +1,13 @@
-"""Exercise checkers, a module a chapter: each answers in a sentence and never raises, whatever the attempt does."""
+"""Exercise checkers, one module per chapter.
+
+A checker calls the reader's function and answers in one sentence. It never raises, whatever the function does.
+"""
 
 from collections.abc import Callable
 
 
 class Verdict(str):
-    """A checker's answer. A notebook shows it without quotes when it is a cell's last line."""
+    """A checker's answer. As the last line of a cell it is shown without quotes."""
 
     __slots__ = ()
 
@@ -20,9 +23,9 @@ class Verdict(str):
 NOT_ATTEMPTED = Verdict("not attempted yet: write your lines where the stub says “your turn”, then run the cell again.")
 
 
-def judge(check: Callable[[], str]) -> Verdict:
-    """Run a check that returns a sentence; turn whatever the attempt raises into a sentence, too."""
+def verdict_of(check: Callable[[], str]) -> Verdict:
+    """Run a check that returns a sentence; an exception of the reader's function becomes a sentence, too."""
     try:
         return Verdict(check())
-    except Exception as error:  # an attempt may raise anything, and the reader should see their own error
+    except Exception as error:  # the reader's function may raise anything, and they should see their own error
         return Verdict(f"not yet: your code raised {type(error).__name__}: {error}")

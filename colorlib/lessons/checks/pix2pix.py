@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from colorlib.lessons.checks import NOT_ATTEMPTED, Verdict, judge
+from colorlib.lessons.checks import NOT_ATTEMPTED, Verdict, verdict_of
 from colorlib.patchgan import PatchDiscriminator
 
 
 def patch_size(attempt: Callable[[list[tuple[int, int]]], int]) -> Verdict:
-    """Check a function from (kernel, stride) pairs, first to last, to the side of the patch one output sees."""
+    """Check a function from (kernel, stride) pairs, first to last, to the side of the patch that one output sees."""
 
     def check() -> str:
         for n_down in (1, 2, 3):
@@ -20,10 +20,10 @@ def patch_size(attempt: Callable[[list[tuple[int, int]]], int]) -> Verdict:
                 for kernel, stride in layers:
                     forward = (forward - 1) * stride + kernel
                 if answer == forward:
-                    return "not yet: you count from the first layer. Start from one output, and go back from the last."
+                    return "not yet: you count from the first layer. Start at one output and go back from the last."
                 if answer == expected - 1:
-                    return "not yet: one less than it should be. One output is 1 pixel wide before you start."
+                    return "not yet: one less than it should be. Start with 1: one output is 1 pixel wide."
                 return f"not yet: for {layers} it should be {expected}, yours is {answer}."
         return "correct: 16, 34 and 70 pixels for one, two and three layers of stride 2."
 
-    return judge(check)
+    return verdict_of(check)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from colorlib.lessons.checks import NOT_ATTEMPTED, Verdict, judge
+from colorlib.lessons.checks import NOT_ATTEMPTED, Verdict, verdict_of
 from colorlib.metrics import chroma_ratio as reference
 
 
@@ -21,19 +21,20 @@ def chroma_ratio(attempt: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], f
             return NOT_ATTEMPTED
         answer = float(answer)
         chroma_pred, chroma_true = ab_pred.norm(dim=1), ab_true.norm(dim=1)
-        if abs(answer - reference(ab_pred, ab_true, mask)) < 1e-4:
+        expected = reference(ab_pred, ab_true, mask)
+        if abs(answer - expected) < 1e-4:
             return "correct: 0 would be gray, 1 as colorful as the truth."
-        slips = {
+        mistakes = {
             chroma_pred.mean() / chroma_true.mean(): "that counts all pixels; use the mask.",
-            (chroma_pred / chroma_true)[mask].mean(): "take the mean of each chroma first, then divide: "
-            "a pixel that is almost gray would otherwise weigh most.",
+            (chroma_pred / chroma_true)[mask].mean(): "average each chroma first, then divide. In the mean of ratios, "
+            "a pixel that is almost gray counts most.",
             ab_pred.abs().sum(1)[mask].mean() / ab_true.abs().sum(1)[mask].mean(): "chroma is the length of (a, b), "
             "√(a² + b²), not |a| + |b|.",
-            chroma_true[mask].mean() / chroma_pred[mask].mean(): "that is upside down: predicted over true.",
+            chroma_true[mask].mean() / chroma_pred[mask].mean(): "that is upside down: divide predicted by true.",
         }
-        for wrong, hint in slips.items():
+        for wrong, hint in mistakes.items():
             if abs(answer - wrong.item()) < 1e-4:
                 return f"not yet: {hint}"
-        return f"not yet: on the test data it should be {reference(ab_pred, ab_true, mask):.3f}, yours is {answer:.3f}."
+        return f"not yet: on the checker's data it should be {expected:.3f}, yours is {answer:.3f}."
 
-    return judge(check)
+    return verdict_of(check)
