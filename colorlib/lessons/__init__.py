@@ -1,1 +1,1 @@
-"""What the notebooks need and a practitioner does not: widgets, exercise checkers, side experiments."""
+"""What only the notebooks need: widgets, exercise checkers, side experiments, the map of the series."""

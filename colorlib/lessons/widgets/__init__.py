@@ -1,4 +1,4 @@
-"""Widgets, a module a chapter. Each wraps a plain figure function, so that it can be tested without a browser."""
+"""Widgets, one module per chapter. Each wraps a plain figure function, so that it can be tested without a browser."""
 
 import io
 
@@ -14,10 +14,10 @@ def to_png(figure: Figure) -> bytes:
 
 
 class FigurePanel(widgets.VBox):
-    """Controls above a figure that is drawn anew, from the controls' values, whenever one of them moves.
+    """Controls above a figure, which is redrawn whenever the value of a control changes.
 
     Args:
-        draw: a plain function from the controls' values, by name, to a `Figure`.
+        draw: a plain function from the values of the controls, by name, to a `Figure`.
         controls: ipywidgets controls by argument name.
     """
 
@@ -25,13 +25,13 @@ class FigurePanel(widgets.VBox):
         self.draw, self.controls = draw, controls
         self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
         super().__init__([*controls.values(), self.picture])
-        self.picture.add_class("t-picture")  # names by which a page, or a test in a browser, finds the parts
+        self.picture.add_class("t-picture")  # CSS classes for browser tests and style sheets
         for name, control in controls.items():
             control.add_class(f"t-{name}")
             control.observe(self.redraw, names="value")
         self.redraw()
 
     def redraw(self, change=None) -> None:
-        """Draw the figure for the values that the controls have now."""
+        """Draw the figure for the current values of the controls."""
         values = {name: control.value for name, control in self.controls.items()}
         self.picture.value = to_png(self.draw(**values))

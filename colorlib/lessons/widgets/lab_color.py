@@ -1,4 +1,4 @@
-"""Chapter 01: walk through Lab and see where it leaves the screen's colors."""
+"""Chapter 01: move through Lab and see which colors a screen can show."""
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -10,12 +10,12 @@ from matplotlib.patches import Rectangle
 from colorlib.color import lab_to_rgb
 from colorlib.lessons.widgets import FigurePanel
 
-REACH = 110  # the ab plane is drawn to ±110 Lab units
-GRID = 111  # points a side
+REACH = 110  # the ab plane is drawn from −110 to 110 Lab units
+GRID = 111  # points per axis
 
 
 def lab_corner(L: float, a: float, b: float) -> Figure:
-    """Draw the slice of Lab at lightness `L`, the point (a, b) on it, and the color a screen makes of it.
+    """Draw the slice of Lab at lightness `L`, the point (a, b) on it, and the color that a screen shows for it.
 
     Args:
         L: lightness, 0 to 100.
@@ -40,7 +40,7 @@ def lab_corner(L: float, a: float, b: float) -> Figure:
     right.add_patch(Rectangle((0, 0), 1, 1, color=shown))
     red, green, blue = np.round(shown * 255).astype(int)
     right.set_title(f"L {L:g}, a {a:g}, b {b:g}\nsRGB {red}, {green}, {blue}")
-    right.set_xlabel("a screen can show it" if is_inside else "outside sRGB: the nearest is shown")
+    right.set_xlabel("inside sRGB" if is_inside else "outside sRGB, clipped")
     right.set(xticks=[], yticks=[])
     return figure
 

@@ -1,4 +1,4 @@
-"""Chapter 04: which patches does the judge believe?"""
+"""Chapter 04: which patches does the discriminator take for real?"""
 
 import math
 
@@ -14,7 +14,7 @@ from colorlib.lessons.widgets import FigurePanel
 
 
 def forge(ab: torch.Tensor, saturation: float, turn: float) -> torch.Tensor:
-    """Multiply the chroma of ab (..., 2, H, W) by `saturation` and turn its hues by `turn` degrees."""
+    """Multiply the chroma of ab (..., 2, H, W) by `saturation` and rotate its hues by `turn` degrees."""
     c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     a, b = ab.unbind(dim=-3)
     return saturation * torch.stack([c * a - s * b, s * a + c * b], dim=-3)
@@ -22,13 +22,14 @@ def forge(ab: torch.Tensor, saturation: float, turn: float) -> torch.Tensor:
 
 @torch.no_grad()
 def patch_map(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor, saturation: float, turn: float) -> Figure:
-    """Draw a forged picture and, beside it, how probable the judge finds each of its patches.
+    """Draw an image with changed colors and, beside it, the probability of "real" for each of its patches.
 
     Args:
         discriminator: (L, ab) -> logits; used in eval mode.
-        L: (1, H, W), one picture, network-scaled; ab (2, H, W), its true colors.
-        saturation: 0 for gray, 1 for the true chroma.
-        turn: degrees by which every hue is turned.
+        L: one image, (1, H, W), network-scaled.
+        ab: its true colors, (2, H, W), network-scaled.
+        saturation: factor of the chroma; 0 is gray, 1 the true chroma.
+        turn: degrees by which every hue is rotated.
     """
     was_training = discriminator.training
     forged = forge(ab, saturation, turn)
@@ -43,7 +44,7 @@ def patch_map(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor, satur
     left.set_title(f"saturation {saturation:g}, turned {turn:g}°")
     right.imshow(rgb.mean(axis=-1), cmap="Greys_r", vmin=0, vmax=1, interpolation="nearest")
     image = right.imshow(p_real, cmap="RdBu", vmin=0, vmax=1, alpha=0.75, interpolation="nearest")
-    right.set_title(f"the judge: mean {p_real.mean():.2f}")
+    right.set_title(f"discriminator: mean {p_real.mean():.2f}")
     figure.colorbar(image, ax=right, label="probability of “real”", shrink=0.85)
     for axis in (left, right):
         axis.set(xticks=[], yticks=[])
@@ -51,7 +52,7 @@ def patch_map(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor, satur
 
 
 def patch_explorer(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor) -> FigurePanel:
-    """Return controls for the picture, its saturation and its hues, over `patch_map`; L and ab are a batch."""
+    """Return controls for the image of the batch (L, ab), its saturation and its hues, over `patch_map`."""
 
     def draw(picture: int, saturation: float, turn: float) -> Figure:
         return patch_map(discriminator, L[picture], ab[picture], saturation, turn)

@@ -1,31 +1,28 @@
-"""Chapter 05: what do the layers of an encoder answer to?"""
+"""Chapter 05: what do the layers of an encoder respond to?"""
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
+from torch import nn
 
 from colorlib.lessons.widgets import FigurePanel
-from colorlib.resnet import ResNetUNet, normalize_gray
+from colorlib.metrics import predict
+from colorlib.resnet import NormalizeGray, ResNetUNet
 
-# Where the encoder's resolution has been halved 1, 2, 3, 4 and 5 times: the index of the layer in the body.
+# Resolution -> index of the encoder's last layer with that resolution.
 STAGES = {"1/2": 2, "1/4": 4, "1/8": 5, "1/16": 6, "1/32": 7}
 N_MAPS = 6
 
 
-@torch.no_grad()
 def features(generator: ResNetUNet, L: torch.Tensor, stage: str) -> torch.Tensor:
-    """Return the features (C, h, w) of one picture L (1, H, W) at a stage such as "1/8"."""
-    was_training = generator.training
-    x = normalize_gray(L)[None]
-    for layer in generator.eval().encoder[: STAGES[stage] + 1]:
-        x = layer(x)
-    generator.train(was_training)
-    return torch.as_tensor(x[0]).as_subclass(torch.Tensor).cpu()
+    """Return the features (C, h, w) of one image L (1, H, W) at a stage such as "1/8"."""
+    layers = nn.Sequential(NormalizeGray(), *generator.encoder[: STAGES[stage] + 1])
+    return predict(layers, L[None])[0]
 
 
 def feature_maps(generators: dict[str, ResNetUNet], L: torch.Tensor, stage: str) -> Figure:
-    """Draw the strongest feature maps of each network for one picture L (1, H, W), one row a network."""
+    """Draw the strongest feature maps of each network for one image L (1, H, W), one row per network."""
     figure, axes = plt.subplots(
         len(generators), N_MAPS + 1, figsize=(1.3 * (N_MAPS + 1), 1.5 * len(generators)), layout="constrained"
     )
@@ -45,7 +42,7 @@ def feature_maps(generators: dict[str, ResNetUNet], L: torch.Tensor, stage: str)
 
 
 def feature_explorer(generators: dict[str, ResNetUNet], L: torch.Tensor) -> FigurePanel:
-    """Return controls for the picture of a batch L (B, 1, H, W) and the depth, over `feature_maps`."""
+    """Return controls for the image of a batch L (B, 1, H, W) and the depth, over `feature_maps`."""
 
     def draw(picture: int, stage: str) -> Figure:
         return feature_maps(generators, L[picture], stage)

@@ -13,15 +13,15 @@ from colorlib.lessons.widgets import FigurePanel
 
 LIGHTNESS, CHROMA = 60.0, 36.0  # of every balloon in this thought experiment, Lab units
 FIRST_HUE = math.radians(20)  # a red; the other hues follow at equal angles
-REACH, GRID = 60, 81
+REACH, GRID = 60, 81  # the ab plane is drawn from −60 to 60 Lab units, 81 points per axis
 
 
 def possible_colors(n_hues: int, p_first: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the ab (n, 2), in Lab units, that a balloon may have, and their probabilities (n).
+    """Return the possible colors of a balloon, ab (n, 2) in Lab units, and their probabilities (n,).
 
     Args:
-        n_hues: how many hues are possible, at equal angles; at least 2.
-        p_first: probability of the first, a red; the others share the rest.
+        n_hues: number of hues, at equal angles; at least 2.
+        p_first: probability of the first hue, a red; the others share the rest equally.
     """
     angles = FIRST_HUE + torch.arange(n_hues) * (math.tau / n_hues)
     colors = CHROMA * torch.stack([angles.cos(), angles.sin()], dim=1)
@@ -38,9 +38,9 @@ def expected_error(guesses: torch.Tensor, colors: torch.Tensor, p: torch.Tensor,
 
 
 def best_guess(colors: torch.Tensor, p: torch.Tensor, loss: str) -> torch.Tensor:
-    """Return the ab (2) of least expected error: for "l1" the weighted median of a and of b, for "l2" the mean.
+    """Return the ab (2,) with the least expected error: the weighted median of a and of b for "l1", the mean for "l2".
 
-    Where every value between two medians is as good, the middle one is returned.
+    If every value between two medians is equally good, return their midpoint.
     """
     if loss == "l2":
         return (colors * p[:, None]).sum(dim=0)
@@ -55,7 +55,7 @@ def best_guess(colors: torch.Tensor, p: torch.Tensor, loss: str) -> torch.Tensor
 
 
 def guess_map(n_hues: int = 8, p_first: float = 0.125, loss: str = "l1") -> Figure:
-    """Draw the expected error of every guess in the ab plane, the possible colors, and the best guess."""
+    """Draw the expected error of every guess in the ab plane, the possible colors and the best guess."""
     colors, p = possible_colors(n_hues, p_first)
     axis = torch.linspace(-REACH, REACH, GRID)
     bs, as_ = torch.meshgrid(axis, axis, indexing="ij")
@@ -69,12 +69,12 @@ def guess_map(n_hues: int = 8, p_first: float = 0.125, loss: str = "l1") -> Figu
     figure.colorbar(image, ax=left, label=f"expected {loss.upper()} error ({unit})", shrink=0.85)
     for color, probability in zip(colors, p, strict=True):
         left.scatter(
-            *color.tolist(), s=40 + 500 * probability.item(), color=_screen(color), edgecolor="black", zorder=2
+            *color.tolist(), s=40 + 500 * probability.item(), color=_to_srgb(color), edgecolor="black", zorder=2
         )
-    left.scatter(*best.tolist(), marker="*", s=220, color=_screen(best), edgecolor="black", zorder=3)
+    left.scatter(*best.tolist(), marker="*", s=220, color=_to_srgb(best), edgecolor="black", zorder=3)
     left.set(xlabel="a", ylabel="b", title="★ best guess   ● possible colors")
-    right.add_patch(Rectangle((0, 0), 1, 1, color=_screen(best)))
-    right.set(xticks=[], yticks=[], title=f"what {loss.upper()} paints\nchroma {best.norm():.0f} of {CHROMA:.0f}")
+    right.add_patch(Rectangle((0, 0), 1, 1, color=_to_srgb(best)))
+    right.set(xticks=[], yticks=[], title=f"best guess of {loss.upper()}\nchroma {best.norm():.0f} of {CHROMA:.0f}")
     return figure
 
 
@@ -88,6 +88,7 @@ def guess_explorer() -> FigurePanel:
     )
 
 
-def _screen(ab: torch.Tensor) -> tuple[float, ...]:
+def _to_srgb(ab: torch.Tensor) -> tuple[float, ...]:
+    """Return the sRGB color, in [0, 1], of ab (2,) at the lightness of all balloons."""
     lab = torch.cat([ab.new_tensor([LIGHTNESS]), ab]).view(3, 1, 1)
     return tuple(lab_to_rgb(lab).flatten().tolist())

@@ -1,4 +1,4 @@
-"""Chapter 07: contact sheets, an aging machine, a walk from the old weights to the fine-tuned ones; and the app."""
+"""Chapter 07: contact sheets, aged photos, blends of old and fine-tuned weights; and the app."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,10 +12,10 @@ from colorlib.colorizer import Colorizer
 from colorlib.lessons.aging import age
 from colorlib.lessons.environment import upload_limit, upload_warning
 from colorlib.lessons.widgets import FigurePanel
-from colorlib.lessons.widgets.first_photo import PhotoPanel, as_image, color_error_map, own_photo, shrink
+from colorlib.lessons.widgets.photo_panel import PhotoPanel, as_image, color_error_map, own_photo, shrink
 
-SHEET_SIZES = (48, 64, 96, 128, 192)  # render sizes side by side, pixels
-SHEET_PREVIEW = 240  # pixels: longer side of a picture on a contact sheet
+SHEET_SIZES = (48, 64, 96, 128, 192)  # render sizes, pixels
+SHEET_PREVIEW = 240  # longer side of an image on a contact sheet, pixels
 
 
 def contact_sheet(
@@ -24,13 +24,13 @@ def contact_sheet(
     render_sizes: Sequence[int] = SHEET_SIZES,
     saturations: Sequence[float] = (1.0,),
 ) -> Figure:
-    """Draw one photo, colored at every render size (columns) and saturation (rows), small.
+    """Draw small versions of a photo, colored at several render sizes (columns) and saturations (rows).
 
     Args:
         colorizer: colors the photo.
-        photo: (H, W, 3) uint8, or a picture.
-        render_sizes: shorter side of what the network sees, pixels; at most six.
-        saturations: factors of the predicted color.
+        photo: (H, W, 3) uint8, or an image.
+        render_sizes: shorter side of the copy that the network sees, pixels; at most six sizes.
+        saturations: factors of the predicted ab.
     """
     small = shrink(as_image(photo), max(SHEET_PREVIEW, *render_sizes))
     rows = {
@@ -44,7 +44,7 @@ def contact_sheet(
 
 
 def sheet_explorer(colorizer: Colorizer, photos: Mapping[str, np.ndarray | Image.Image]) -> FigurePanel:
-    """Return controls for the photo and the saturation of a contact sheet."""
+    """Return controls for the photo and the saturation of a `contact_sheet`."""
     return FigurePanel(
         lambda photo, saturation: contact_sheet(colorizer, photos[photo], saturations=(saturation,)),
         photo=widgets.Dropdown(options=list(photos), description="photo"),
@@ -59,22 +59,22 @@ def aged_and_colored(
     grain: float = 0.04,
     sepia: float = 0.5,
 ) -> Figure:
-    """Draw a photo aged, colored from its aged self, and as it was; the title has the error in color.
+    """Draw an aged photo, the aged photo colored, and the original; the title gives the mean color error.
 
     Args:
         colorizer: colors the photo.
         photo: (H, W, 3) uint8.
-        fading, grain, sepia: see `lessons.aging`.
+        fading, grain, sepia: see `aging.age`.
     """
     aged = age(photo, fading=fading, grain=grain, sepia=sepia)
     colored = np.asarray(colorizer.colorize(aged))
     error = color_error_map(photo, colored).mean()
-    titles = ["aged", f"colored: off by {error:.1f} Lab units", "the truth"]
+    titles = ["aged", f"colored: off by {error:.1f} Lab units", "truth"]
     return show.pictures({"": [aged, colored, photo]}, titles=titles)
 
 
 def aging_explorer(colorizer: Colorizer, photo: np.ndarray) -> FigurePanel:
-    """Return sliders for the damage of `aged_and_colored`; the photo is drawn small."""
+    """Return sliders for the amounts of `aged_and_colored`; the photo is shrunk first."""
     small = np.asarray(shrink(as_image(photo), 400))
 
     def slider(name: str, value: float, top: float, step: float) -> widgets.FloatSlider:
@@ -89,7 +89,7 @@ def aging_explorer(colorizer: Colorizer, photo: np.ndarray) -> FigurePanel:
 
 
 def blend_explorer(draw: Callable[[float], Figure]) -> FigurePanel:
-    """Return a slider from the old weights (0) to the fine-tuned ones (1) over a figure of the chapter."""
+    """Return a slider from the old weights (0) to the fine-tuned ones (1) over `draw`, share -> figure."""
     return FigurePanel(
         draw,
         share=widgets.FloatSlider(
@@ -99,6 +99,6 @@ def blend_explorer(draw: Callable[[float], Figure]) -> FigurePanel:
 
 
 def photo_app(colorizer: Colorizer) -> PhotoPanel:
-    """Return the app: upload, before and after, render size, saturation, download. It keeps nothing on disk."""
+    """Return the app: upload, before and after, render size, saturation, download. Nothing is written to disk."""
     note = upload_warning() or f"Choose a photo of up to {upload_limit() // 2**20} MB to begin."
     return own_photo(colorizer, note)

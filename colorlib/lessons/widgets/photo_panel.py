@@ -1,0 +1,290 @@
+"""Color a photo on the page: upload, before and after, sliders, download. Used by chapters 00 and 07 and the app."""
+
+import base64
+import html
+import io
+import mimetypes
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+
+import anywidget
+import ipywidgets as widgets
+import numpy as np
+import traitlets
+from PIL import Image
+
+from colorlib.color import rgb_to_lab, to_tensor
+from colorlib.colorizer import Colorizer
+from colorlib.images import SAVE_OPTIONS, ImageReadError, open_image
+from colorlib.lessons.aging import to_luma
+
+PREVIEW = 720  # longer side of the images on the page, pixels; the download has full size
+RENDER_SIZES = (32, 256)  # range of the slider, pixels
+
+# HTML only, no script to load: the range input moves the edge at which the image on top is cut off. The position of
+# the edge is kept in `window`, so that it survives a redraw.
+BEFORE_AFTER = """\
+<div class="colorlib-before-after" style="--cut: 50%; max-width: {width}px">
+  <div style="position: relative; line-height: 0">
+    <img class="t-after" alt="{after_label}" src="{after}" style="width: 100%">
+    <img class="t-before" alt="{before_label}" src="{before}"
+      style="position: absolute; inset: 0; width: 100%; height: 100%; clip-path: inset(0 calc(100% - var(--cut)) 0 0)">
+  </div>
+  <input class="t-cut" type="range" min="0" max="100" step="0.5" value="50" style="width: 100%; margin: 4px 0 0"
+    aria-label="left of the edge: {before_label}; right of it: {after_label}"
+    oninput="this.parentNode.style.setProperty('--cut', this.value + '%'); window.colorlibCut = this.value">
+  <div style="display: flex; justify-content: space-between; line-height: 1.2">
+    <span>◀ {before_label}</span><span>{after_label} ▶</span></div>
+  <img alt="" src="data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==" style="display: none"
+    onload="let cut = window.colorlibCut ?? 50, box = this.parentNode;
+      box.style.setProperty('--cut', cut + '%'); box.querySelector('input').value = cut">
+</div>"""
+
+
+def to_jpeg(image: Image.Image, quality: int | None = None) -> bytes:
+    """Return an image as the bytes of a JPEG file, with its EXIF data and color profile.
+
+    Args:
+        image: RGB.
+        quality: 1 to 95; None for the quality of `save_image`.
+    """
+    options = SAVE_OPTIONS["JPEG"] | ({"quality": quality, "subsampling": 2} if quality else {})
+    kept = {key: image.info[key] for key in ("exif", "icc_profile") if image.info.get(key)}
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", **options, **kept)
+    return buffer.getvalue()
+
+
+def data_uri(image: Image.Image) -> str:
+    """Return an image as a data URI, the `src` of an <img> that needs no file and no server."""
+    return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image, quality=88)).decode()
+
+
+def before_after(
+    before: Image.Image, after: Image.Image, before_label: str = "gray", after_label: str = "colored"
+) -> str:
+    """Return HTML that shows one image on top of the other, and a slider that moves the edge between them.
+
+    Args:
+        before, after: RGB, with the same aspect ratio.
+        before_label, after_label: shown below the image, left and right.
+    """
+    return BEFORE_AFTER.format(
+        before=data_uri(before),
+        after=data_uri(after),
+        before_label=html.escape(before_label, quote=True),
+        after_label=html.escape(after_label, quote=True),
+        width=after.width,
+    )
+
+
+def shrink(image: Image.Image, longest: int = PREVIEW) -> Image.Image:
+    """Return a copy whose longer side has at most `longest` pixels, without metadata."""
+    small = image.copy()
+    small.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    small.info = {}
+    return small
+
+
+def as_image(photo: np.ndarray | Image.Image) -> Image.Image:
+    """Return an (H, W, 3) uint8 array as an RGB image; an image is returned as it is."""
+    return photo if isinstance(photo, Image.Image) else Image.fromarray(photo)
+
+
+def read_upload(value: tuple[Mapping, ...]) -> tuple[str, Image.Image]:
+    """Read the file in the value of a `FileUpload`. Nothing is written to disk.
+
+    Returns:
+        The name of the file, and the image: RGB, upright.
+    Raises:
+        ImageReadError: the file is not an image, or is damaged; the message names it.
+    """
+    name = value[-1]["name"]
+    file = io.BytesIO(value[-1]["content"])
+    file.name = name
+    return name, open_image(file)
+
+
+def colored_name(name: str) -> str:
+    """Return the file name for the colored version of a photo: "ann.png" -> "ann-colored.jpg"."""
+    return f"{name.rpartition('.')[0] or name or 'photo'}-colored.jpg"
+
+
+class DownloadButton(anywidget.AnyWidget):
+    """A button that makes a file when it is pressed and sends it to the browser. Nothing is written to disk.
+
+    Args:
+        make: () -> name and bytes of the file, or None if there is no file to send.
+        traits: label, ready (False disables the button).
+    """
+
+    _esm = """
+    export default {
+      render({ model, el }) {
+        const button = document.createElement("button");
+        button.className = "jupyter-widgets jupyter-button widget-button t-download";
+        const update = () => {
+          button.textContent = model.get("busy") ? "making the file …" : model.get("label");
+          button.disabled = model.get("busy") || !model.get("ready");
+        };
+        const save = (message, [content]) => {
+          const url = URL.createObjectURL(new Blob([content], { type: message.type }));
+          Object.assign(document.createElement("a"), { href: url, download: message.name }).click();
+          setTimeout(() => URL.revokeObjectURL(url), 60000);
+        };
+        button.onclick = () => model.send({});
+        button.style.width = "auto";
+        model.on("change", update);
+        model.on("msg:custom", save);
+        update();
+        el.append(button);
+        return () => { model.off("change", update); model.off("msg:custom", save); };
+      },
+    };
+    """
+    label = traitlets.Unicode("Download").tag(sync=True)
+    ready = traitlets.Bool(False).tag(sync=True)
+    busy = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(self, make: Callable[[], tuple[str, bytes] | None], **traits):
+        super().__init__(**traits)
+        self.make = make
+        self.on_msg(self.send_file)
+
+    def send_file(self, widget, content: dict, buffers: list) -> None:
+        """Make the file and send it to the page; called when the button is pressed."""
+        if not self.ready:
+            return
+        self.busy = True
+        try:
+            if made := self.make():
+                kind = mimetypes.guess_type(made[0])[0] or "application/octet-stream"
+                self.send({"name": made[0], "type": kind}, buffers=[made[1]])
+        finally:
+            self.busy = False
+
+
+class PhotoPanel(widgets.VBox):
+    """Choose or upload a photo, see it gray and colored, change render size and saturation, download the result.
+
+    The images on the page are at most `PREVIEW` pixels long, so that the sliders react quickly; the download has the
+    size of the photo. If a file can't be read, the panel says so in one sentence and keeps the photo it had.
+
+    Args:
+        colorizer: colors the photo; the slider for the render size starts at its render size.
+        photos: name -> (H, W, 3) uint8 or image, to choose from.
+        upload: show an upload button.
+        note: a sentence to show at the start.
+    """
+
+    def __init__(
+        self,
+        colorizer: Colorizer,
+        photos: Mapping[str, np.ndarray | Image.Image] | None = None,
+        upload: bool = False,
+        note: str = "",
+    ):
+        self.colorizer = colorizer
+        self.photos = {name: as_image(photo) for name, photo in (photos or {}).items()}
+        self.name, self.photo = "", None
+        self.choice = widgets.Dropdown(options=list(self.photos), description="photo")
+        self.upload = widgets.FileUpload(accept="image/*", description="Upload a photo", layout={"width": "auto"})
+        smallest, largest = RENDER_SIZES[0], max(RENDER_SIZES[1], colorizer.render_size)
+        self.render_size = widgets.IntSlider(
+            colorizer.render_size, smallest, largest, 8, description="render size", continuous_update=False
+        )
+        self.saturation = widgets.FloatSlider(
+            1.0, min=0, max=2, step=0.1, description="saturation", continuous_update=False, readout_format=".1f"
+        )
+        self.left = widgets.ToggleButtons(options=["gray", "original"], description="left side")
+        self.left.style.button_width = "80px"
+        self.download = DownloadButton(self.make_file)
+        self.status = widgets.HTML(html.escape(note))
+        self.picture = widgets.HTML()
+        self.render_size.tooltip = "shorter side of the small copy that the network sees, in pixels"
+        self.saturation.tooltip = "1 is what the network predicts, 0 is gray, 2 is twice as colorful"
+        for name in ("choice", "upload", "render_size", "saturation", "left", "status", "picture"):
+            getattr(self, name).add_class(f"t-{name}")
+        source = [*([self.choice] if photos else []), *([self.upload] if upload else [])]
+        super().__init__(
+            [
+                widgets.HBox([*source, self.download], layout={"flex_flow": "row wrap"}),
+                widgets.HBox([self.render_size, self.saturation, self.left], layout={"flex_flow": "row wrap"}),
+                self.status,
+                self.picture,
+            ]
+        )
+        self.choice.observe(self.choose, names="value")
+        self.upload.observe(self.take_upload, names="value")
+        for control in (self.render_size, self.saturation, self.left):
+            control.observe(self.redraw, names="value")
+        if self.photos:
+            self.choose()
+
+    def choose(self, change=None) -> None:
+        """Show the chosen photo."""
+        self.name, self.photo = self.choice.value, self.photos[self.choice.value]
+        self.redraw()
+
+    def take_upload(self, change=None) -> None:
+        """Show the uploaded photo, or say in one sentence why it can't be shown."""
+        value = self.upload.value
+        if not value:
+            return
+        with self.reporting(f"reading {value[-1]['name']} …"):
+            self.name, self.photo = read_upload(value)
+            self.draw()
+        self.upload.value = ()  # free the bytes; the same file can be uploaded again
+
+    def redraw(self, change=None) -> None:
+        """Color the photo with the current settings and show it."""
+        if self.photo is not None:
+            with self.reporting("coloring …"):
+                self.draw()
+
+    def draw(self) -> None:
+        """Color a small copy of the photo and show it."""
+        small = shrink(self.photo)
+        before = as_image(to_luma(np.asarray(small))) if self.left.value == "gray" else small
+        self.picture.value = before_after(before, self.color(small), self.left.value)
+        self.download.ready = True
+
+    def color(self, image: Image.Image) -> Image.Image:
+        """Color an image with the current settings."""
+        return self.colorizer.colorize(image, self.render_size.value, self.saturation.value)
+
+    def make_file(self) -> tuple[str, bytes] | None:
+        """Color the photo at full size; return name and bytes of the file, or None if coloring failed."""
+        with self.reporting("coloring the photo at full size …"):
+            return colored_name(self.name), to_jpeg(self.color(self.photo))
+        return None
+
+    @contextmanager
+    def reporting(self, action: str):
+        """Show `action` as the status, then the name and size of the photo, or one sentence if an error is raised."""
+        self.status.value = html.escape(action)
+        try:
+            yield
+        except ImageReadError as error:
+            self.status.value = html.escape(str(error))
+        except (MemoryError, RuntimeError, OSError, ValueError) as error:  # no photo may break the page
+            self.status.value = html.escape(f"{self.name} can't be colored: {error}")
+        else:
+            self.status.value = html.escape(f"{self.name}: {self.photo.width} × {self.photo.height} pixels")
+
+
+def color_error_map(truth: np.ndarray | Image.Image, colored: np.ndarray | Image.Image) -> np.ndarray:
+    """Return the mean of |Δa| and |Δb| at every pixel, (H, W), in Lab units.
+
+    Args:
+        truth, colored: RGB, of the same size.
+    """
+    lab_true, lab = (rgb_to_lab(to_tensor(image)) for image in (truth, colored))
+    return (lab - lab_true)[1:].abs().mean(dim=0).numpy()
+
+
+def own_photo(colorizer: Colorizer, note: str = "") -> PhotoPanel:
+    """Return a `PhotoPanel` that starts with an upload."""
+    panel = PhotoPanel(colorizer, upload=True, note=note)
+    panel.add_class("t-own")
+    return panel
