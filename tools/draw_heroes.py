@@ -1,4 +1,4 @@
-"""Draw the pictures at the top of the chapters and the README, from stored runs: `python tools/draw_heroes.py`."""
+"""Draw the figures at the top of the chapters and the README, from stored runs: `python tools/draw_heroes.py`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from colorlib import show
-from colorlib.color import lab_to_rgb, rgb_to_lab, split_lab
+from colorlib.color import lab_to_rgb, rgb_to_lab, split_lab, to_tensor
 from colorlib.colorizer import Colorizer
 from colorlib.data import TEST_SEED, bundled_photo
 from colorlib.images import resize_image
@@ -31,8 +31,8 @@ def save(figure: Figure, name: str) -> None:
 
 
 def lab_planes() -> Figure:
-    """Chapter 01: a photo and its three planes."""
-    photo = torch.from_numpy(resize_image(bundled_photo("s:coffee"), 200)).permute(2, 0, 1)
+    """Chapter 01: a photo and its three channels in Lab."""
+    photo = to_tensor(resize_image(bundled_photo("coffee"), 200))
     lab = rgb_to_lab(photo)
     alone = []
     for channel in range(3):
@@ -44,19 +44,19 @@ def lab_planes() -> Figure:
 
 
 def scenes(experiment: str, names: dict[str, str], columns: int = 6) -> Figure:
-    """Held-out scenes as gray, what the named networks of an experiment made of them, and the truth."""
-    _, pictures = stored(experiment)
+    """Held-out scenes: gray, the stored predictions of an experiment's networks, and the truth."""
+    _, predicted = stored(experiment)
     L, ab = split_lab(rgb_to_lab(paint_scenes(columns, 64, TEST_SEED).rgb))
-    return show.predictions(L, ab, **{label: unpack_ab(pictures[name][:columns]) for name, label in names.items()})
+    return show.predictions(L, ab, **{label: unpack_ab(predicted[name][:columns]) for name, label in names.items()})
 
 
 def old_print(photo: np.ndarray) -> np.ndarray:
-    """A photo as it would lie in an old album."""
+    """Make a photo look like a print in an old album."""
     return age(photo, fading=0.7, grain=0.03, sepia=0.7)
 
 
 def photos(names: list[str], age_photo: Callable[[np.ndarray], np.ndarray], label: str) -> Figure:
-    """Chapters 00 and 07: photos made old, what the bundled network makes of them, and the truth."""
+    """Chapters 00 and 07: aged photos, their colors by the bundled network, and the truth."""
     truth = [resize_image(bundled_photo(name), 220)[:, :330] for name in names]
     old = [age_photo(photo) for photo in truth]
     colorizer = Colorizer.from_pretrained(device="cpu")
@@ -65,7 +65,7 @@ def photos(names: list[str], age_photo: Callable[[np.ndarray], np.ndarray], labe
 
 
 def last_panels(hero: np.ndarray, height: int) -> np.ndarray:
-    """Cut whole panels from the lower right of a hero (H, W, 3), at most `height` pixels high and twice as wide."""
+    """Crop whole panels from the lower right of a hero (H, W, 3), at most `height` pixels high and twice as wide."""
     gaps = (hero > 250).all(axis=2)
 
     def first_gap(empty: np.ndarray, start: int) -> int:
@@ -77,7 +77,7 @@ def last_panels(hero: np.ndarray, height: int) -> np.ndarray:
 
 
 def series_map(columns: int = 3, height: int = 345) -> Figure:
-    """The map of the series: of every chapter that has a hero, its lower right corner, under the chapter's title."""
+    """The map of the series: the lower right corner of each chapter's hero, under the chapter's title."""
     heroes = {title.split(":")[0]: FOLDER / f"{name[:2]}_hero.png" for name, title, _ in chapters()}
     heroes = {title: path for title, path in heroes.items() if path.exists()}
     rows = -(-len(heroes) // columns)
@@ -96,6 +96,6 @@ if __name__ == "__main__":
     save(scenes("skips", {"without skips": "no skips", "U-Net": "U-Net"}), "03_hero.png")
     save(scenes("gan", {"L1": "L1", "Pix2Pix": "Pix2Pix"}), "04_hero.png")
     save(scenes("pretraining", {"random": "random", "pretrained": "pretrained"}), "05_hero.png")
-    save(photos(["s:chelsea", "l:china", "s:coffee"], to_luma, "gray"), "00_hero.png")
-    save(photos(["l:china", "s:chelsea", "s:rocket"], old_print, "old print"), "07_hero.png")
-    save(series_map(), "00_map.png")  # last: it is cut from the others
+    save(photos(["chelsea", "china", "coffee"], to_luma, "gray"), "00_hero.png")
+    save(photos(["china", "chelsea", "rocket"], old_print, "old print"), "07_hero.png")
+    save(series_map(), "00_map.png")  # last: it is made from the others

@@ -1,10 +1,11 @@
-"""Draw the figure of the model card: `python tools/draw_model_card.py`. Nothing is picked by its result."""
+"""Draw the figure of the model card: `python tools/draw_model_card.py`. No photo is chosen by its result."""
 
 import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from skimage.data import immunohistochemistry
 
 import colorlib
 from colorlib import Colorizer, show
@@ -13,14 +14,15 @@ from colorlib.images import fit_square
 from colorlib.lessons.aging import to_luma
 
 FIGURE = Path(colorlib.__file__).parent / "pretrained" / "photos.jpg"
-NAMES = ["l:china", "l:flower", "s:coffee", "s:chelsea", "s:astronaut", "s:rocket", "s:motorcycle_left", "s:retina"]
-NAMES += ["s:hubble_deep_field", "s:ihc"]  # every color photo that scikit-image and scikit-learn ship
 SIDE = 256
+# With immunohistochemistry(), every color photo that scikit-image and scikit-learn ship.
+NAMES = ["china", "flower", "coffee", "chelsea", "astronaut", "rocket", "motorcycle_left", "retina"]
+NAMES += ["hubble_deep_field"]
 
 
 def main() -> None:
-    photos = [bundled_photo(name) for name in NAMES]
-    temple, flower = photos[:2]  # both are large enough to be cut: their right-hand parts make it twelve
+    photos = [*map(bundled_photo, NAMES), immunohistochemistry()]
+    temple, flower = photos[:2]  # large enough for a second crop from the right-hand side: twelve images in all
     photos = [fit_square(rgb, SIDE) for rgb in [*photos, temple[:, 320:], flower[:, 320:]]]
     rows = {"gray": [to_luma(rgb) for rgb in photos]}
     for name in ("photos-l1", "photos"):

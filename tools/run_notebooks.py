@@ -19,23 +19,23 @@ TIMEOUT = 600  # seconds a cell may take
 
 
 def find_notebooks(names: list[str], folder: Path) -> list[Path]:
-    """Return the notebooks of `folder` that start with one of `names` (a path or "03" will do); without names, all.
+    """Return the notebooks of `folder` that start with one of `names` ("03", or a path); without names, all of them.
 
     Raises:
-        FileNotFoundError: a name fits no notebook; the message names it.
+        FileNotFoundError: no notebook starts like that.
     """
     paths = sorted(folder.glob("*.ipynb"))
     chosen = []
     for name in names:
-        fitting = [path for path in paths if path.name.startswith(Path(name).name)]
-        if not fitting:
+        matches = [path for path in paths if path.name.startswith(Path(name).name)]
+        if not matches:
             raise FileNotFoundError(f"{name}: no notebook in {folder.name}/ starts like that.")
-        chosen += [path for path in fitting if path not in chosen]
+        chosen += [path for path in matches if path not in chosen]
     return chosen if names else paths
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: float = TIMEOUT) -> None:
-    """Run all cells of `notebook`, in place and in quick mode, in a kernel of this Python that starts in `folder`."""
+    """Run all cells of `notebook`, in place, in quick mode, with `folder` as the working directory."""
     client = NotebookClient(
         notebook,
         timeout=timeout,
@@ -47,12 +47,12 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: float = TIME
     )
     environment = {**os.environ, "COLORLIB_RUN": "quick", "TQDM_DISABLE": "1"}
     environment["COLORLIB_UPLOAD_LIMIT"] = str(100 * 2**20)  # as `make lab` sets it
-    environment.pop("MPLBACKEND", None)  # the kernel chooses the inline one, which shows the figures
+    environment.pop("MPLBACKEND", None)  # the kernel then uses the inline backend, which shows the figures
     client.execute(env=environment)
 
 
 def tidy(notebook: nbformat.NotebookNode, stem: str) -> None:
-    """Remove, in place, what differs from run to run or machine to machine; give every cell a lasting id."""
+    """Remove, in place, what differs between runs and machines; give every cell a stable id."""
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -67,12 +67,12 @@ def tidy(notebook: nbformat.NotebookNode, stem: str) -> None:
         seen.add(cell.id)
         cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in ("tags",) if key in cell.metadata})
         for output in cell.get("outputs", []):
-            # Without its state a view shows as an error; its text stays in the file instead.
+            # A view without its state is displayed as an error; its text representation is kept.
             output.get("data", {}).pop(WIDGET_VIEW, None)
 
 
 def run(path: Path, timeout: float = TIMEOUT) -> None:
-    """Run one notebook and write it back; when a cell fails, the file stays as it was.
+    """Run one notebook and write it back. If a cell fails, the file is not changed.
 
     Raises:
         CellExecutionError, CellTimeoutError, DeadKernelError: a cell failed.
@@ -86,9 +86,9 @@ def run(path: Path, timeout: float = TIMEOUT) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the notebooks named on the command line; return 0, or 1 when any of them failed."""
+    """Run the notebooks named on the command line; return 0, or 1 if any of them failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="the beginning of a file name, such as 03; all when left out")
+    parser.add_argument("names", nargs="*", help="the beginning of a file name, such as 03; default: all")
     parser.add_argument("--timeout", type=float, default=TIMEOUT, help="seconds a cell may take (%(default)s)")
     options = parser.parse_args(arguments)
     try:
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
             run(path, options.timeout)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             failed.append(path.name)
-            print(f"failed, left as it was\n{error}")
+            print(f"failed, not changed\n{error}")
         else:
             print(f"{time.perf_counter() - start:.0f} s, {path.stat().st_size / 1e6:.2f} MB")
     if failed:

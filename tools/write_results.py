@@ -1,15 +1,16 @@
-"""Bring the tables of RESULTS.md up to date with the stored runs: `python tools/write_results.py`.
+"""Update the tables of RESULTS.md from the stored runs: `python tools/write_results.py`.
 
-A table stands between `<!-- NAME -->` and `<!-- end -->`; the text around it is written by hand.
+Each table is between `<!-- NAME -->` and `<!-- end -->`; the text around them is written by hand.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from colorlib.lessons.experiments import EXPERIMENTS, stored, stored_training
 
 RESULTS = Path(__file__).resolve().parent.parent / "RESULTS.md"
-TRAININGS = ("photos_resnet",)  # on photos that can't be committed, kept by tools/store_training.py
+TRAININGS = ("photos_resnet",)  # on photos that can't be committed, stored by tools/store_training.py
 SCORES = {
     "ab_mae/determined": "determined",
     "ab_mae/edges": "edges",
@@ -23,8 +24,14 @@ SCORES = {
 }
 
 
+def markdown(columns: Iterable[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table whose first column has no title."""
+    lines = [["", *columns], ["---"] * len(rows[0]), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
 def table(name: str) -> str:
-    """Return the stored result of an experiment as a Markdown table, with its command below."""
+    """Return the stored result of an experiment as a Markdown table, followed by its command."""
     record, _ = stored(name)
     rows = {}
     for first, values in record["table"].items():
@@ -34,26 +41,29 @@ def table(name: str) -> str:
             rows[first] = values
     keys = {key: key for scores in rows.values() for key in scores}
     shown = {key: label for key, label in SCORES.items() if key in keys} if "ab_mae/edges" in keys else keys
-    lines = [["", *shown.values()], ["---"] * (len(shown) + 1)]
-    lines += [[row, *(f"{scores[key]:.2f}" if key in scores else "–" for key in shown)] for row, scores in rows.items()]
-    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    lines = [[row, *(f"{scores[key]:.2f}" if key in scores else "–" for key in shown)] for row, scores in rows.items()]
+    text = markdown(shown.values(), lines)
     return f"{text}\n\n`{record['command']}`, {record['seconds']} s on {record['device']}: {record['settings']}"
 
 
 def training_table(name: str) -> str:
-    """Return the record of a stored training as a Markdown table, with its commands below."""
+    """Return the record of a stored training as a Markdown table, followed by its commands."""
     record, _ = stored_training(name)
     keys = list(next(iter(record["table"].values())))
-    lines = [["", *keys], ["---"] * (len(keys) + 1)]
-    for label, row in record["table"].items():
-        lines.append([label, *(str(row[key]) if key == "seconds" else f"{row[key]:.3f}" for key in keys)])
-    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    lines = [
+        [label, *(str(row[key]) if key == "seconds" else f"{row[key]:.3f}" for key in keys)]
+        for label, row in record["table"].items()
+    ]
     commands = "\n".join(record["commands"])
-    return f"{text}\n\nOn {record['device']}:\n\n```\n{commands}\n```"
+    return f"{markdown(keys, lines)}\n\nOn {record['device']}:\n\n```\n{commands}\n```"
 
 
 def with_tables(text: str) -> str:
-    """Return the text of RESULTS.md with every marked table made anew."""
+    """Return the text of RESULTS.md with every marked table replaced.
+
+    Raises:
+        ValueError: the text has no place for a stored run.
+    """
     makers = dict.fromkeys(EXPERIMENTS, table) | dict.fromkeys(TRAININGS, training_table)
     for name, make in makers.items():
         block = re.compile(rf"(<!-- {name} -->).*?(<!-- end -->)", re.DOTALL)
