@@ -1,8 +1,10 @@
-"""The lessons ring: checkers on stub, solution and slips; widgets' functions; experiments and their stored results."""
+"""Exercise checkers, widgets of chapters 01 to 05, stored experiments, and the code that the notebooks show."""
 
 import ast
+import copy
 import json
 import math
+import warnings
 
 import nbformat
 import numpy as np
@@ -10,9 +12,9 @@ import pytest
 import torch
 
 import colorlib
-from colorlib import metrics
-from colorlib.color import rgb_to_lab
-from colorlib.lessons import experiments, tagger
+from colorlib import images, losses, metrics, training
+from colorlib.color import rgb_to_lab, to_tensor
+from colorlib.lessons import aging, experiments, fingerprints, scene_labels
 from colorlib.lessons.checks import first_photo as check_first
 from colorlib.lessons.checks import lab_color as check_lab
 from colorlib.lessons.checks import pix2pix as check_pix2pix
@@ -20,9 +22,12 @@ from colorlib.lessons.checks import resnet_encoder as check_resnet
 from colorlib.lessons.checks import unet_autoencoder as check_unet
 from colorlib.lessons.checks import your_photos as check_yours
 from colorlib.lessons.widgets import lab_color, pix2pix, resnet_encoder, unet_autoencoder
-from colorlib.patchgan import PatchDiscriminator
+from colorlib.lessons.widgets.photo_panel import color_error_map
+from colorlib.pretraining import GrayClassifier, fit_classifier, label_accuracy
+from colorlib.resnet import N_FEATURES
 from colorlib.scenes import KINDS
 
+AB = {"zeros": torch.zeros(1, 2, 4, 4, dtype=torch.int8)}
 NOTEBOOKS = experiments.RUNS.parent
 PNG = b"\x89PNG"
 
@@ -32,7 +37,7 @@ def cell_sources(notebook: str, kind: str) -> list[str]:
 
 
 def definition(notebook: str, name: str, given: dict) -> object:
-    """Run the definition of `name` that a notebook shows, and nothing else of its cell; return what it defines."""
+    """Run the definition of `name` in a notebook, without the rest of its cell; return what it defines."""
     for source in cell_sources(notebook, "code"):
         for node in ast.parse(source).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
@@ -42,7 +47,7 @@ def definition(notebook: str, name: str, given: dict) -> object:
 
 
 def solution(notebook: str, name: str, given: dict) -> object:
-    """Run the folded solution of an exercise, and return what it defines."""
+    """Run the folded solution of an exercise; return what it defines."""
     for source in cell_sources(notebook, "markdown"):
         for block in source.split("```python\n")[1:]:
             if f"def {name}(" in block:
@@ -69,17 +74,23 @@ def right_size(layers):
     return count_forward(layers[::-1])
 
 
-def to_lab(picture):
-    return rgb_to_lab(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
+def to_lab(image):
+    return rgb_to_lab(to_tensor(image))
 
 
-def faded(fresh):
-    return ((0.30 + 0.52 * fresh) * 255).round().astype(np.uint8)
+def faded(rgb, amount=1.0):
+    """The values of a faded image, not yet rounded."""
+    return (1 - amount) * rgb + amount * (0.30 * 255 + 0.52 * rgb)
 
 
-def all_but(kept, crops, n_test):
-    """Split crops: `kept` names stay in training."""
-    return [name for name in crops if kept(name)], [name for name in crops if not kept(name)]
+def split_by(name_of, crops, n_test):
+    """Hold out all crops of the first `n_test` names."""
+    held_out = sorted({name_of(crop) for crop in crops})[:n_test]
+    return [c for c in crops if name_of(c) not in held_out], [c for c in crops if name_of(c) in held_out]
+
+
+def blended(old, new, share):
+    return {name: (1 - share) * old[name] + share * new[name] for name in old}
 
 
 EXERCISES = [
@@ -101,9 +112,10 @@ EXERCISES = [
         check_first.best_size,
         {},
         {
-            "that is an error": lambda error_at, sizes: min(map(error_at, sizes)),
+            "smallest error": lambda error_at, sizes: min(map(error_at, sizes)),
+            "largest error": lambda error_at, sizes: max(sizes, key=error_at),
             "the last size": lambda error_at, sizes: [size for size in sizes if error_at(size)][-1],
-            "size 96": lambda error_at, sizes: 32,
+            "96 has": lambda error_at, sizes: 64,
             "it should be 32": lambda error_at, sizes: 96 if 96 in sizes else 64,
             "TypeError": lambda error_at, sizes: min(sizes, error_at),
         },
@@ -115,10 +127,12 @@ EXERCISES = [
         {
             "shape": lambda rgb, amount: rgb[:4],
             "uint8": lambda rgb, amount: rgb / 255,
-            "changed places": lambda rgb, amount: faded(1 - rgb / 255),
+            "swapped": lambda rgb, amount: faded(255 - rgb).round().astype(np.uint8),
             "white should": lambda rgb, amount: rgb,
             "black should": lambda rgb, amount: (rgb * 0.82).round().astype(np.uint8),
-            "amount 0 ": lambda rgb, amount: faded(rgb / 255),
+            "amount 1 ": lambda rgb, amount: rgb.clip(76, 209),
+            "amount 0 ": lambda rgb, amount: faded(rgb).round().astype(np.uint8),
+            "round()": lambda rgb, amount: faded(rgb, amount).astype(np.uint8),
             "ZeroDivisionError": lambda rgb, amount: 1 / 0,
         },
     ),
@@ -127,9 +141,10 @@ EXERCISES = [
         check_yours.split_by_photo,
         {},
         {
-            "both sides": lambda crops, n_test: (crops[n_test:], crops[:n_test]),
-            "some are lost": lambda crops, n_test: (crops[n_test:], crops[: n_test - 1]),
-            "2 photos": lambda crops, n_test: all_but(lambda name: not name.startswith("cat"), crops, n_test),
+            "both parts": lambda crops, n_test: (crops[n_test:], crops[:n_test]),
+            "some are missing": lambda crops, n_test: (crops[n_test:], crops[: n_test - 1]),
+            "2 photos": lambda crops, n_test: split_by(lambda name: name.rpartition("-")[0], crops, n_test - 1),
+            "last hyphen": lambda crops, n_test: split_by(lambda name: name.split("-")[0], crops, n_test),
             "IndexError": lambda crops, n_test: crops[99],
         },
     ),
@@ -140,9 +155,10 @@ EXERCISES = [
         {
             "in place": lambda old, new, share: {name: t.copy_(new[name]) for name, t in old.items()},
             "names should": lambda old, new, share: {"w": old["w"]},
-            "of the old ones": lambda old, new, share: {n: share * old[n] + (1 - share) * new[n] for n in old},
+            "of the old ones": lambda old, new, share: blended(new, old, share),
             "a quarter": lambda old, new, share: {n: (old[n] + new[n]) / 2 for n in old},
-            "whole number": lambda old, new, share: {n: (1 - share) * old[n] + share * new[n] for n in old},
+            "whole number": blended,
+            "new one, 7": lambda old, new, share: {n: t.to(old[n].dtype) for n, t in blended(old, new, share).items()},
             "KeyError": lambda old, new, share: old["weight"],
         },
     ),
@@ -153,6 +169,10 @@ EXERCISES = [
         {
             "both curves": lambda gray: 100 * gray,
             "116 f": lambda gray: 100 * srgb_to_linear(gray),
+            "Lab's f to the stored": lambda gray: (
+                116 * torch.where(gray > 0.008856, gray ** (1 / 3), 7.787 * gray + 16 / 116) - 16
+            ),
+            "0 to 1": lambda gray: rgb_to_lab(gray.expand(3, 1, 101))[0, 0] / 100,
             "straight part": lambda gray: 116 * srgb_to_linear(gray) ** (1 / 3) - 16,
             "shape": lambda gray: gray[:5],
             "should give L": lambda gray: 50 * gray,
@@ -165,7 +185,7 @@ EXERCISES = [
         {"torch": torch},
         {
             "use the mask": lambda p, t, m: p.norm(dim=1).mean() / t.norm(dim=1).mean(),
-            "divide": lambda p, t, m: (p.norm(dim=1) / t.norm(dim=1))[m].mean(),
+            "then divide": lambda p, t, m: (p.norm(dim=1) / t.norm(dim=1))[m].mean(),
             "length of": lambda p, t, m: p.abs().sum(1)[m].mean() / t.abs().sum(1)[m].mean(),
             "upside down": lambda p, t, m: t.norm(dim=1)[m].mean() / p.norm(dim=1)[m].mean(),
             "should be": lambda p, t, m: 0.5,
@@ -190,22 +210,24 @@ EXERCISES = [
         {
             "a third": lambda w: w.mean(dim=1, keepdim=True),
             "channel axis": lambda w: w.sum(dim=1),
-            "one color": lambda w: w[:, :1],
+            "weights of one color": lambda w: w[:, :1],
             "shape should be": lambda w: w,
-            "same answer": lambda w: 2 * w.sum(dim=1, keepdim=True),
+            "must equal": lambda w: 2 * w.sum(dim=1, keepdim=True),
             "AttributeError": lambda w: w.no_such_thing,
         },
     ),
 ]
 
 
-@pytest.mark.parametrize(("notebook", "checker", "given", "slips"), EXERCISES, ids=lambda x: getattr(x, "__name__", ""))
-def test_checkers_know_stub_solution_and_slips(notebook, checker, given, slips):
+@pytest.mark.parametrize(
+    ("notebook", "checker", "given", "mistakes"), EXERCISES, ids=lambda x: getattr(x, "__name__", "")
+)
+def test_a_checker_tells_stub_solution_and_typical_mistakes_apart(notebook, checker, given, mistakes):
     name = checker.__name__
     stub = definition(notebook, name, dict(given))
     assert repr(checker(stub)).startswith("not attempted yet")
     assert checker(solution(notebook, name, dict(given))).correct
-    for hint, attempt in slips.items():
+    for hint, attempt in mistakes.items():
         answer = checker(attempt)
         assert hint in answer and not answer.correct, f"{hint!r}: {answer}"
 
@@ -213,7 +235,7 @@ def test_checkers_know_stub_solution_and_slips(notebook, checker, given, slips):
 # --- widgets ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_lab_explorer_draws_what_its_sliders_say():
+def test_lab_explorer():
     panel = lab_color.lab_explorer()
     first = panel.picture.value
     assert bytes(first).startswith(PNG)
@@ -223,12 +245,12 @@ def test_the_lab_explorer_draws_what_its_sliders_say():
     def right_axis(*point):
         return lab_color.lab_corner(*point).axes[1]
 
-    assert "a screen can show it" in right_axis(60, 40, 30).get_xlabel()
+    assert "inside sRGB" in right_axis(60, 40, 30).get_xlabel()
     assert "outside sRGB" in right_axis(60, 100, 100).get_xlabel()
     assert "128, 128, 128" in right_axis(53.585, 0, 0).get_title()
 
 
-def test_the_best_guess_is_the_cheapest_of_a_fine_grid():
+def test_no_guess_on_a_fine_grid_has_a_smaller_expected_error_than_the_best_guess():
     axis = torch.linspace(-60, 60, 121)
     grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1)
     for n_hues in (2, 3, 8):
@@ -237,12 +259,12 @@ def test_the_best_guess_is_the_cheapest_of_a_fine_grid():
             assert p.sum().item() == pytest.approx(1)
             for loss in ("l1", "l2"):
                 best = unet_autoencoder.best_guess(colors, p, loss)
-                cheapest = unet_autoencoder.expected_error(grid, colors, p, loss).min().item()
-                assert unet_autoencoder.expected_error(best, colors, p, loss).item() <= cheapest + 1e-3
+                smallest = unet_autoencoder.expected_error(grid, colors, p, loss).min().item()
+                assert unet_autoencoder.expected_error(best, colors, p, loss).item() <= smallest + 1e-3
 
 
-def test_there_is_something_to_discover_in_the_guess_explorer():
-    """L1 is gray while red is the lesser half and red beyond it; L2 slides."""
+def test_guess_explorer():
+    """With L1 the best guess is gray while red is unlikely, and fully red above one half. With L2 it changes slowly."""
 
     def chroma(p_first, loss):
         return unet_autoencoder.best_guess(*unet_autoencoder.possible_colors(8, p_first), loss).norm().item()
@@ -257,32 +279,30 @@ def test_there_is_something_to_discover_in_the_guess_explorer():
     assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != first
 
 
-def test_the_patch_explorer_forges_and_judges():
+def test_patch_explorer():
     torch.manual_seed(0)
-    judge = PatchDiscriminator(4)
+    discriminator = colorlib.PatchDiscriminator(4)
     L, ab = torch.rand(2, 1, 64, 64) * 2 - 1, torch.rand(2, 2, 64, 64) - 0.5
     turned = pix2pix.forge(ab, 0.5, 90)
-    assert torch.allclose(turned[:, 0], -0.5 * ab[:, 1], atol=1e-6)
-    assert torch.allclose(turned[:, 1], 0.5 * ab[:, 0], atol=1e-6)
-    figure = pix2pix.patch_map(judge, L[0], ab[0], 1.0, 0)
-    expected = judge.eval()(L[:1], ab[:1]).sigmoid()
+    assert torch.allclose(turned, 0.5 * torch.stack([-ab[:, 1], ab[:, 0]], dim=1), atol=1e-6)
+    expected = discriminator.eval()(L[:1], ab[:1]).sigmoid()
+    discriminator.train()
+    figure = pix2pix.patch_map(discriminator, L[0], ab[0], 1.0, 0)
     assert f"{expected.mean():.2f}" in figure.axes[1].get_title()
-    judge.train()
-    panel = pix2pix.patch_explorer(judge, L, ab)
+    panel = pix2pix.patch_explorer(discriminator, L, ab)
     before = panel.picture.value
-    for name, value in (("picture", 1), ("saturation", 0.0), ("turn", 120)):
+    for name, value in (("picture", 1), ("saturation", 0.5), ("turn", 120)):
         panel.controls[name].value = value
         assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
         before = panel.picture.value
-        panel.controls["saturation"].value = 1.5
-    assert judge.training
+    assert discriminator.training
 
 
-def test_the_feature_explorer_goes_down_the_encoder():
+def test_feature_explorer():
     torch.manual_seed(0)
     net = colorlib.resnet_unet("resnet18", None)
     L = torch.rand(2, 1, 64, 64) * 2 - 1
-    for (stage, _), side in zip(resnet_encoder.STAGES.items(), (32, 16, 8, 4, 2), strict=True):
+    for stage, side in zip(resnet_encoder.STAGES, (32, 16, 8, 4, 2), strict=True):
         assert resnet_encoder.features(net, L[0], stage).shape[1:] == (side, side)
     panel = resnet_encoder.feature_explorer({"one": net}, L)
     before = panel.picture.value
@@ -290,83 +310,135 @@ def test_the_feature_explorer_goes_down_the_encoder():
     assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
 
 
-# --- the tagger -------------------------------------------------------------------------------------------------------
+# --- scene labels -----------------------------------------------------------------------------------------------------
 
 
-def test_tags_say_what_is_in_a_scene():
-    scenes = colorlib.paint_scenes(30, 64, 3)
-    tags = tagger.tags_of(scenes.objects)
-    assert tags.shape == (30, len(tagger.TAGS))
-    for ids, row in zip(scenes.objects, tags.tolist(), strict=True):
+def test_scene_labels_name_the_kinds_in_a_scene():
+    objects = colorlib.paint_scenes(30, 64, 3).objects
+    labels = scene_labels.labels_of(objects)
+    assert labels.shape == (30, len(scene_labels.LABELS))
+    for ids, row in zip(objects, labels.tolist(), strict=True):
         kinds = {KINDS[i] for i in ids.unique().tolist()}
-        assert {tag for tag, there in zip(tagger.TAGS, row, strict=True) if there} == kinds & set(tagger.TAGS)
-    assert tags.mean(dim=0).min() > 0.02
-    assert not tagger.tags_of(scenes.objects[:, -4:])[:, tagger.TAGS.index("sky")].any(), "no sky at the bottom"
+        assert {name for name, there in zip(scene_labels.LABELS, row) if there} == kinds & set(scene_labels.LABELS)
+    assert labels.mean(dim=0).min() > 0.02, "a label that hardly ever occurs can't be learned"
+
+
+def test_crops_larger_than_the_scenes_are_refused():
+    scenes = colorlib.paint_scenes(4, 32, 0)
+    with pytest.raises(ValueError, match="crop is 64.*32"):
+        scene_labels.scene_label_loaders(scenes, scenes, crop=64)
 
 
 @pytest.mark.slow
-def test_the_tagger_learns_more_than_what_is_frequent():
+def test_a_scene_classifier_learns_more_than_label_frequencies():
     torch.manual_seed(0)
+    known, held_out = colorlib.paint_scenes(400, 32, 0), colorlib.paint_scenes(200, 32, 1)
+    loaders = scene_labels.scene_label_loaders(known, held_out, crop=32, batch_size=16)
     encoder = colorlib.resnet_unet("resnet18", None).encoder
-    known, new = colorlib.paint_scenes(400, 32, 0), colorlib.paint_scenes(100, 32, 1)
-    fitted = tagger.fit_tagger(encoder, known, crop=32, batch_size=16)
-    frequent = tagger.tags_of(known.objects).mean(dim=0) > 0.5
-    rival = ((tagger.tags_of(new.objects) > 0.5) == frequent).float().mean().item()
-    assert fitted[1] is encoder and not fitted.training
-    assert tagger.tag_accuracy(fitted, new, crop=32) > rival + 0.03
-
-
-def test_the_tagger_refuses_crops_larger_than_the_scenes():
-    with pytest.raises(ValueError, match="crop is 64.*32"):
-        tagger.fit_tagger(torch.nn.Identity(), colorlib.paint_scenes(40, 32, 0), crop=64)
+    classifier = GrayClassifier(encoder, N_FEATURES["resnet18"], len(scene_labels.LABELS))
+    fit_classifier(classifier, loaders, loss="multilabel", epochs=3)
+    frequent = scene_labels.labels_of(known.objects).mean(dim=0) > 0.5
+    baseline = ((loaders.test.labels > 0.5) == frequent).float().mean().item()
+    assert label_accuracy(classifier, loaders.test) > baseline + 0.03
 
 
 # --- experiments ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("default::colorlib.lessons.experiments.StaleRun")
 @pytest.mark.parametrize("name", sorted(experiments.EXPERIMENTS))
-def test_a_stored_result_belongs_to_todays_code(name):
-    record, pictures = experiments.stored(name)
-    chosen = experiments.EXPERIMENTS[name]
-    assert record["fingerprint"] == chosen.fingerprint(), f"run again: {record['command']}"
-    assert record["settings"] == chosen.settings and record["seconds"] > 0
-    assert chosen.holds(record["table"])
-    assert all(tensor.dtype in (torch.uint8, torch.int8) for tensor in pictures.values())
+def test_a_stored_run_supports_the_claim_of_its_chapter(name):
+    record, predicted = experiments.stored(name)
+    assert experiments.EXPERIMENTS[name].holds(record["table"])
+    assert all(ab.dtype == torch.int8 for ab in predicted.values())
+    if changed := experiments.stale(name):
+        message = f"the stored run {name} is out of date ({', '.join(changed)}); run again: {record['command']}"
+        warnings.warn(message, experiments.StaleRun, stacklevel=1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(experiments.EXPERIMENTS))
-def test_an_experiment_in_its_tiny_form_points_the_same_way(name):
+def test_a_tiny_run_supports_the_same_claim(name):
     chosen = experiments.EXPERIMENTS[name]
     table = chosen.run(**{**chosen.settings, **chosen.tiny})["table"]
     assert chosen.holds(table), json.dumps(table, indent=1)
 
 
-def test_a_fingerprint_changes_with_code_and_settings_not_with_comments():
-    strip = experiments._without_comments
-    assert strip("x = 1  # why\n\ny = '#2'\n") == "x = 1\ny = '#2'"
-    chosen = experiments.EXPERIMENTS["skips"]
-    changed = experiments.Experiment(chosen.run, chosen.settings | {"epochs": 6}, chosen.tiny, chosen.holds)
-    assert changed.fingerprint() != chosen.fingerprint()
+CODE = "@cached\ndef f(x: int = 0) -> str:\n    return f'{x!r:>4}' if x else None\n"
 
 
-def test_an_unknown_or_missing_experiment_is_named(tmp_path, monkeypatch):
+def test_hashes_ignore_prose_and_formatting_but_nothing_else():
+    def hash_of(source):
+        return fingerprints._hash(ast.parse(source))
+
+    prose = '"""A module."""\n' + CODE.replace("    return", '    """Return."""\n\n    # why\n    return')
+    assert hash_of(prose) == hash_of(CODE) != hash_of(CODE.replace("else None", "else 0"))
+    assert hash_of(CODE) == "699871f6465a", "hashes must be the same for every version of Python"
+
+
+def test_code_of_an_experiment_is_its_function_and_what_it_draws_on():
+    code = {name: set(fingerprints.code_of(chosen.run)) for name, chosen in experiments.EXPERIMENTS.items()}
+    used_by_all = {"batches", "color", "data", "loop", "losses", "metrics", "scenes", "training", "unet"}
+    assert code["skips"] == {"skips"} | used_by_all
+    assert code["gan"] == {"gan", "patchgan"} | used_by_all
+    assert code["pretraining"] == {"pretraining", "resnet", "lessons.scene_labels"} | used_by_all
+
+
+def test_missing_runs_are_explained(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="'skip'.*skips"):
         experiments.stored("skip")
     monkeypatch.setattr(experiments, "RUNS", tmp_path)
     with pytest.raises(FileNotFoundError, match="make experiments ARGS=skips"):
         experiments.stored("skips")
+    monkeypatch.setattr(experiments, "RUNS", tmp_path / "as in an installed wheel")
+    for read in (experiments.stored, experiments.stored_training, experiments.run_and_store):
+        with pytest.raises(FileNotFoundError, match="come with the notebooks"):
+            read("skips")
 
 
-def test_running_an_experiment_stores_what_it_gave(tmp_path, monkeypatch):
-    def little() -> dict:
-        return {"table": {"x": 1}, "pictures": {"p": experiments.pack_ab(torch.rand(2, 2, 4, 4))}}
+def test_an_experiment_is_stored_and_run_again_when_code_or_settings_change(tmp_path, monkeypatch, capsys):
+    def little(x) -> dict:
+        return {"table": {"mean": metrics.ab_mae(torch.full((1, 2, 4, 4), x), torch.zeros(1, 2, 4, 4))}, "ab": AB}
+
+    def check():
+        experiments.main(["little", "--check"])
+        return capsys.readouterr().out.strip()
+
+    def register(x):
+        chosen = experiments.Experiment(little, {"x": x}, {}, lambda table: True)
+        monkeypatch.setitem(experiments.EXPERIMENTS, "little", chosen)
 
     monkeypatch.setattr(experiments, "RUNS", tmp_path)
-    monkeypatch.setitem(experiments.EXPERIMENTS, "little", experiments.Experiment(little, {}, {}, lambda table: True))
+    register(x=0.5)
+    assert check() == "little: no stored run"
     experiments.main(["little"])
-    record, pictures = experiments.stored("little")
-    assert record["table"] == {"x": 1} and record["command"].endswith("little") and pictures["p"].shape == (2, 2, 4, 4)
+    record, predicted = experiments.stored("little")
+    assert record["table"] == {"mean": 55.0} and record["code"].keys() == {"little", "metrics", "color"}
+    assert torch.equal(predicted["zeros"], AB["zeros"])
+    assert capsys.readouterr() and check() == "little: current"
+    experiments.main(["little", "--stale"])
+    assert not capsys.readouterr().out, "nothing to run"
+
+    register(x=0.25)
+    changed = tmp_path / "metrics.py"
+    changed.write_text(fingerprints.MODULES["metrics"].read_text() + "\nHUE_BINS = 9\n")
+    monkeypatch.setitem(fingerprints.MODULES, "metrics", changed)
+    assert check() == "little: metrics, settings"
+    experiments.main(["little", "--stale"])
+    assert experiments.stored("little")[0]["table"] == {"mean": 27.5}
+
+
+@pytest.mark.parametrize("name", ["photos_resnet"])
+def test_the_scores_of_a_stored_training_are_those_of_its_stored_ab(name):
+    """Only for the photos that libraries ship: the others can't be committed."""
+    record, predicted = experiments.stored_training(name)
+    assert any("colorlib train --source photos" in command for command in record["commands"])
+    shipped = experiments.library_photos()
+    _, ab = shipped.first(7)
+    assert predicted.keys() == record["table"].keys()
+    for label, packed in predicted.items():
+        ratio = (experiments.unpack_ab(packed) - ab).abs().mean() / ab.abs().mean()
+        assert ratio == pytest.approx(record["table"][label]["library: ab MAE / gray"], abs=0.01)
 
 
 def test_packed_ab_is_within_half_a_lab_unit():
@@ -374,64 +446,56 @@ def test_packed_ab_is_within_half_a_lab_unit():
     assert (experiments.unpack_ab(experiments.pack_ab(ab)) - ab).abs().max() * 110 <= 0.501
 
 
-# --- what a notebook builds in the open is what the package has -------------------------------------------------------
+# --- the code that notebooks show is the code of the package ----------------------------------------------------------
 
 
-def test_chapter_01_builds_the_packages_lab():
-    from colorlib import color
+def test_chapter_00_colors_by_hand_as_the_package_does():
+    """Same network, same steps: the colors differ only because the package follows edges."""
+    torch.manual_seed(0)
+    colorizer = colorlib.Colorizer(colorlib.UNet(base_channels=8, n_down=2), render_size=64, device="cpu")
+    given = {"np": np, "torch": torch, "F": torch.nn.functional, "colorlib": colorlib, "color": colorlib.color}
+    by_hand = definition("00_first_photo.ipynb", "colorize_by_hand", given)
+    gray = aging.to_luma(colorlib.paint_scenes(1, 96, 3).rgb[0, :, :64].permute(1, 2, 0).numpy())
+    ours, packaged = by_hand(colorizer.generator, gray, 64), colorizer.colorize(gray)
+    assert color_error_map(ours, packaged).mean() < 0.1 * color_error_map(gray, packaged).mean()
 
-    given = {"torch": torch, "color": color}
+
+def test_chapter_01_builds_rgb_to_lab():
+    given = {"torch": torch, "color": colorlib.color}
     definition("01_lab_color.ipynb", "srgb_to_linear", given)
     by_hand = definition("01_lab_color.ipynb", "rgb_to_lab", given)
     rgb = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(by_hand(rgb).float(), color.rgb_to_lab(rgb), atol=1e-3)
+    assert torch.allclose(by_hand(rgb).float(), rgb_to_lab(rgb), atol=1e-3)
 
 
 @pytest.mark.parametrize("skips", [True, False])
-def test_chapter_03_builds_the_packages_unet(skips):
-    from colorlib.unet import UNet
-
+def test_chapter_03_builds_unet(skips):
     given = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional}
     for name in ("Down", "Up"):
         definition("03_unet_autoencoder.ipynb", name, given)
     torch.manual_seed(0)
     by_hand = definition("03_unet_autoencoder.ipynb", "UNet", given)(skips=skips)
-    packaged = UNet(skips=skips)
+    packaged = colorlib.UNet(skips=skips)
     packaged.load_state_dict(by_hand.state_dict())
     L = torch.rand(2, 1, 64, 64)
     assert torch.equal(by_hand(L), packaged(L))
 
 
-@pytest.mark.parametrize("name", ["photos_resnet"])
-def test_a_stored_training_has_the_numbers_of_its_pictures(name):
-    """The photos that it was reported on are not here; those that libraries ship are, and the stored ab for them."""
-    record, pictures = experiments.stored_training(name)
-    assert any("colorlib train --source photos" in command for command in record["commands"])
-    shipped = experiments.library_photos()
-    _, ab = shipped.first(7)
-    assert pictures.keys() == record["table"].keys()
-    for label, packed in pictures.items():
-        ratio = (experiments.unpack_ab(packed) - ab).abs().mean() / ab.abs().mean()
-        assert ratio == pytest.approx(record["table"][label]["library: ab MAE / gray"], abs=0.01)
-
-
-def test_chapter_03_builds_the_packages_step():
-    from colorlib.training import reconstruction_step as packaged
-
+def test_chapter_03_builds_reconstruction_step():
     by_hand = definition("03_unet_autoencoder.ipynb", "reconstruction_step", {})
-    weights, losses = [], []
+    weights, seen = [], []
     L, ab = torch.rand(2, 1, 8, 8), torch.rand(2, 2, 8, 8)
-    for step in (by_hand, packaged):
+    for step in (by_hand, training.reconstruction_step):
         torch.manual_seed(0)
         net = torch.nn.Conv2d(1, 2, 3, padding=1)
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
-        losses.append([step(net, optimizer, L, ab, torch.nn.functional.l1_loss).item() for _ in range(3)])
+        seen.append([step(net, optimizer, L, ab, torch.nn.functional.l1_loss).item() for _ in range(3)])
         weights.append(net.weight.detach())
-    assert losses[0] == losses[1] and torch.equal(*weights)
+    assert seen[0] == seen[1] and torch.equal(*weights)
 
 
-def test_chapter_03_prices_a_vivid_guess_rightly():
-    """Turning hues keeps the chroma, and costs about 4/π of gray in L1."""
+def test_chapter_03_computes_the_cost_of_a_vivid_guess():
+    """Rotating the hues keeps the chroma, and the L1 error is about 4/π of that of gray."""
     turn = definition("03_unet_autoencoder.ipynb", "vivid_guess", {"torch": torch})
     angle = torch.rand(4000, generator=torch.Generator().manual_seed(1)) * math.tau
     ab = torch.stack([angle.cos(), angle.sin()], dim=1)[:, :, None, None] / 3
@@ -440,30 +504,48 @@ def test_chapter_03_prices_a_vivid_guess_rightly():
     assert ratio == pytest.approx(4 / math.pi, abs=0.05)
 
 
-def test_chapter_04_builds_the_packages_judge_and_steps():
-    from colorlib import losses, training
-
+def test_chapter_04_builds_discriminator_and_steps():
     given = {"torch": torch, "nn": torch.nn}
     torch.manual_seed(0)
     by_hand = definition("04_pix2pix.ipynb", "PatchDiscriminator", given)()
-    packaged = PatchDiscriminator()
+    packaged = colorlib.PatchDiscriminator()
     packaged.load_state_dict(by_hand.state_dict())
     L, ab, net = torch.rand(2, 1, 64, 64), torch.rand(2, 2, 64, 64), torch.nn.Conv2d(1, 2, 3, padding=1)
     assert torch.equal(by_hand(L, ab), packaged(L, ab))
 
+    for name in ("discriminator_step", "generator_step"):
+        definition("04_pix2pix.ipynb", name, given)
     results = []
-    for judge, module in ((by_hand, given), (packaged, vars(training))):
-        if module is given:
-            for name in ("discriminator_step", "generator_step"):
-                definition("04_pix2pix.ipynb", name, given)
+    for discriminator, steps in ((by_hand, given), (packaged, vars(training))):
         torch.manual_seed(1)
         net.reset_parameters()
-        optimizers = [torch.optim.Adam(player.parameters(), 1e-3) for player in (net, judge)]
-        ab_fake = net(L)
-        row = module["discriminator_step"](judge, optimizers[1], L, ab, ab_fake, losses.bce)
-        row |= module["generator_step"](
-            judge, optimizers[0], L, ab, ab_fake, losses.bce, losses.RECONSTRUCTION["l1"], 20
-        )
+        adam_g, adam_d = (torch.optim.Adam(part.parameters(), 1e-3) for part in (net, discriminator))
+        batch = L, ab, net(L)
+        row = steps["discriminator_step"](discriminator, adam_d, *batch, losses.bce)
+        row |= steps["generator_step"](discriminator, adam_g, *batch, losses.bce, losses.RECONSTRUCTION["l1"], 20)
         results.append(({k: v.item() for k, v in row.items()}, [p.detach().clone() for p in net.parameters()]))
     assert results[0][0] == pytest.approx(results[1][0])
     assert all(torch.allclose(a, b) for a, b in zip(results[0][1], results[1][1]))
+
+
+def test_chapter_07_colors_a_folder_and_skips_a_broken_file(tmp_path):
+    from tqdm import tqdm
+
+    colorizer = colorlib.Colorizer(colorlib.UNet(base_channels=8, n_down=2), render_size=64, device="cpu")
+    given = {"colorlib": colorlib, "images": images, "np": np, "tqdm": tqdm}
+    color_folder = definition("07_your_photos.ipynb", "color_folder", given)
+    photo = colorlib.paint_scenes(1, 64, 3).rgb[0].permute(1, 2, 0).numpy()
+    for name in ("a.png", "inner/b.png"):
+        images.save_image(photo, tmp_path / "in" / name)
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"no photo")
+    done, failed = color_folder(colorizer, tmp_path / "in", tmp_path / "out", saturation=0.0)
+    assert done == 2 and failed == ["broken.jpg is not an image that Pillow can read."]
+    assert [path.name for path in images.find_images(tmp_path / "out")] == ["a.jpg", "b.jpg"]
+    assert np.ptp(colorlib.read_image(tmp_path / "out" / "inner" / "b.jpg").astype(int), axis=2).max() < 3
+
+
+def test_chapter_07_blends_networks_without_changing_them():
+    before, after = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
+    after.weight.data.fill_(3.0)
+    blend = definition("07_your_photos.ipynb", "blend", {"copy": copy, "torch": torch})
+    assert blend(before, after, 0.25).weight.tolist() == [1.5, 1.5] and before.weight.tolist() == [1.0, 1.0]
