@@ -1,14 +1,14 @@
-"""JupyterLab and Voila in a real browser: `lab.run_notebook(cells=[...])` returns the page when all cells have run.
+"""JupyterLab and Voila in a real browser: `lab.run_notebook(cells=[...])` returns the page once all cells have run.
 
     def test_a_widget(lab):
-        page = lab.run_notebook(cells=["from colorlib.lessons.widgets import lab_color", "lab_color.explore()"])
-        lab.press(page, ".t-lightness", "ArrowRight")
-        lab.wait_for_output(page, "L = 51")
+        page = lab.run_notebook(cells=["from colorlib.lessons.widgets import lab_color", "lab_color.lab_explorer()"])
+        lab.press(page, ".t-L", "ArrowRight")
+        page.locator("img.t-picture").wait_for()
 
-`app.open(cells=[...])` does the same as a page without code, under Voila.
+`app.visit(cells=[...])` does the same under Voila, on a page without code.
 
-One server of each kind serves the whole session, in a temporary folder, with settings of its own; every test gets a
-browser context of its own. In CI a missing Chromium is a failure; elsewhere the tests are skipped, and say so.
+There is one server of each kind per session, in a temporary folder and with its own settings, and one browser context
+per test. If Chromium is missing, the tests fail in CI and are skipped elsewhere.
 """
 
 import json
@@ -42,16 +42,16 @@ CHROMIUM_ARGS = [
     "--no-first-run",
 ]
 NO_CHROMIUM = (
-    "the browser tests were left out, because Chromium isn't installed: install it (on Debian, apt install chromium), "
-    "or set CHROMIUM to the path of a Chrome or Chromium"
+    "the browser tests were skipped, because Chromium is not installed: install it (on Debian, apt install chromium), "
+    "or set CHROMIUM to the path of Chrome or Chromium"
 )
-# Lab says "idle" before its kernel is connected, and loses what is run then: look at the connection itself.
+# Lab shows "idle" before the kernel is connected, and cells run at that time are lost: check the connection itself.
 KERNEL_IS_READY = """() => {
     const panel = window.jupyterapp?.shell?.currentWidget;
     const kernel = panel?.context?.isReady && panel.sessionContext?.session?.kernel;
     return !!kernel && kernel.connectionStatus === 'connected' && kernel.status === 'idle';
 }"""
-# An error is looked for in the notebook itself: on the page it looks like any text on stderr.
+# Errors are read from the notebook model: on the page they look like any text on stderr.
 RUN_IS_OVER = """sentinel => {
     const model = jupyterapp.shell.currentWidget.content.model;
     for (const cell of model.cells) {
@@ -65,14 +65,14 @@ RUN_IS_OVER = """sentinel => {
     return outputs.some(output => output.innerText.includes(sentinel)) ? {error: null} : null;
 }"""
 LAB_SETTINGS = {
-    # Otherwise cells out of sight are not in the page, and can't be waited for.
+    # With windowing, cells outside of the viewport are not in the page, and can't be waited for.
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 
 
 def find_chromium():
-    """Return the path of the Chromium to test with: `CHROMIUM`, or the first one on the PATH; None without any."""
+    """Return the path of the Chromium to use: `CHROMIUM`, or the first one on the PATH; None if there is none."""
     named = os.environ.get("CHROMIUM")
     return shutil.which(named) if named else next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
 
@@ -94,14 +94,14 @@ def browser():
 
 
 class Server:
-    """A JupyterLab on 127.0.0.1 whose files, settings and kernels' history live under one temporary folder."""
+    """A JupyterLab on 127.0.0.1 with files, settings and kernel history in one temporary folder."""
 
     name = "JupyterLab"
 
     def __init__(self, folder):
         self.folder = folder / "root"
         self.log = folder / "server.log"
-        self.temporary = folder / "tmp"  # what kernels would leave behind
+        self.temporary = folder / "tmp"  # temporary files of the kernels
         self.token = secrets.token_hex(16)
         self.folder.mkdir()
         self.temporary.mkdir()
@@ -130,7 +130,7 @@ class Server:
         environment.pop("MPLBACKEND", None)
 
         command = [sys.executable, "-m", *self.arguments()]
-        if shutil.which("timeout"):  # so that no server outlives tests that were killed
+        if shutil.which("timeout"):  # stops the server even if the tests are killed
             command = ["timeout", "-s", "INT", "-k", "20", "3600", *command]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -139,7 +139,7 @@ class Server:
             )  # fmt: skip
 
     def arguments(self):
-        """Return what comes after `python -m`."""
+        """Return the arguments of `python -m`."""
         arguments = ["jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={self.port}"]
         arguments += [f"--config={ROOT / 'notebooks' / 'jupyter_server_config.py'}", "--ServerApp.port_retries=0"]
         arguments += [f"--ServerApp.root_dir={self.folder}", f"--IdentityProvider.token={self.token}"]
@@ -151,27 +151,27 @@ class Server:
         return arguments + (["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else [])
 
     def is_ready(self):
-        """Whether the server answers."""
+        """Whether the server responds."""
         with suppress(urllib.error.URLError, OSError):
             self.ask("GET", "status")
             return True
         return False
 
     def ask(self, method, path):
-        """Send a request to the server's REST interface; return the decoded answer, None when it is empty."""
+        """Send a request to the REST API of the server; return the decoded response, None if it is empty."""
         request = urllib.request.Request(
             f"{self.url}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"}
         )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # 127.0.0.1 needs no proxy
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for 127.0.0.1
         with opener.open(request, timeout=10) as answer:
             body = answer.read()
         return json.loads(body) if body else None
 
     def wait_until_ready(self, seconds=60):
-        """Return when the server answers.
+        """Wait until the server responds.
 
         Raises:
-            RuntimeError: it ended, or didn't answer in time; the message ends with its log.
+            RuntimeError: it stopped, or did not respond in time; the message ends with its log.
         """
         deadline = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < deadline:
@@ -181,13 +181,13 @@ class Server:
         raise RuntimeError(f"{self.name} didn't start:\n{self.log.read_text(errors='replace')[-3000:]}")
 
     def stop_kernels(self):
-        """Shut every kernel down, so that the next test has the machine for itself."""
+        """Shut down all kernels, so that they take no time from the next test."""
         for session in self.ask("GET", "sessions"):
             with suppress(urllib.error.URLError):
                 self.ask("DELETE", f"sessions/{session['id']}")
 
     def stop(self):
-        """End the server and its kernels, at the worst by force."""
+        """Stop the server and its kernels; kill them if they do not stop."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
@@ -199,7 +199,7 @@ class Server:
 
 
 class VoilaServer(Server):
-    """A Voila on 127.0.0.1, with the settings of `make app`, that serves every notebook under its folder."""
+    """A Voila on 127.0.0.1, with the settings of `make app`, that serves every notebook in its folder."""
 
     name = "Voila"
 
@@ -213,7 +213,7 @@ class VoilaServer(Server):
 
 
 def running(server):
-    """Give a server once it answers; stop it afterwards, whatever happened."""
+    """Yield a server once it responds; stop it afterwards."""
     try:
         server.wait_until_ready()
         yield server
@@ -223,12 +223,12 @@ def running(server):
 
 @pytest.fixture(scope="session")
 def lab_server(browser, tmp_path_factory):
-    """The session's JupyterLab. It asks for the browser first: without one it needn't start."""
+    """The JupyterLab of the session. It depends on `browser`, so that it does not start without one."""
     yield from running(Server(tmp_path_factory.mktemp("lab")))
 
 
 class Lab:
-    """What a test does with JupyterLab; times are in seconds."""
+    """Actions of a test in JupyterLab; times are in seconds."""
 
     def __init__(self, server, context, name):
         self.server = server
@@ -238,11 +238,11 @@ class Lab:
         self._opened = 0
 
     def open(self, notebook, folder=None, timeout=60):
-        """Write `notebook` under the server's root, open it, and return the page once its kernel is connected.
+        """Write `notebook` to the root of the server, open it, and return the page once its kernel is connected.
 
         Args:
             notebook: a notebook, as nbformat reads it.
-            folder: a folder whose files (pictures, runs, modules) the notebook finds next to itself.
+            folder: its files (images, runs, modules) are copied next to the notebook.
         """
         self._opened += 1
         place = self.server.folder / f"{self.name}-{self._opened}"
@@ -250,7 +250,7 @@ class Lab:
             place.mkdir()
         else:
             shutil.copytree(folder, place, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.ipynb"))
-        # Without it, Lab asks for a kernel, and waits.
+        # Without it, Lab asks which kernel to use.
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, place / "notebook.ipynb")
         page = self.context.new_page()
@@ -261,13 +261,13 @@ class Lab:
         return page
 
     def run_notebook(self, cells=None, path=None, timeout=180):
-        """Open a notebook, run all its cells, and return the page when the last one has run.
+        """Open a notebook, run all of its cells, and return the page once the last one has run.
 
         Args:
             cells: sources of code cells; or
-            path: a notebook, run as a copy in a copy of its folder.
+            path: of a notebook, which is run as a copy in a copy of its folder.
         Raises:
-            AssertionError: a cell ended in an error; the message is its traceback.
+            AssertionError: a cell raised an error; the message is the traceback.
         """
         if (cells is None) == (path is None):
             raise TypeError("give either cells or a path")
@@ -277,17 +277,17 @@ class Lab:
             notebook, folder = nbformat.read(path, as_version=4), Path(path).parent
             for cell in notebook.cells:
                 cell.update({"outputs": [], "execution_count": None} if cell.cell_type == "code" else {})
-        # In two pieces, so that only the output has it whole.
+        # In two parts, so that only the output contains the whole sentinel.
         notebook.cells.append(new_code_cell(f"print({SENTINEL[:4]!r} + {SENTINEL[4:]!r})"))
         page = self.open(notebook, folder)
         self.run_all(page, timeout)
         return page
 
     def run_all(self, page, timeout=180):
-        """Run all cells of the open notebook and wait for the sentinel that `run_notebook` put at its end."""
-        page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")  # braces: nothing to await
+        """Run all cells of the open notebook and wait for the sentinel that `run_notebook` added at its end."""
+        page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells'); }")  # no promise to await
         outcome = page.wait_for_function(RUN_IS_OVER, arg=SENTINEL, polling=250, timeout=timeout * 1000).json_value()
-        assert outcome["error"] is None, re.sub(r"\x1b\[[0-9;]*m", "", outcome["error"])  # without its colors
+        assert outcome["error"] is None, re.sub(r"\x1b\[[0-9;]*m", "", outcome["error"])  # without color codes
 
     def press(self, page, selector, key, times=1):
         """Press a key on the handle of the slider tagged `selector`, as in add_class("t-hue") and ".t-hue"."""
@@ -319,7 +319,7 @@ def lab(browser, lab_server, request):
 
 
 class App:
-    """What a test does with notebooks under Voila; every visitor has a browser context of their own."""
+    """Actions of a test under Voila; every visitor has their own browser context."""
 
     def __init__(self, server, browser, name):
         self.server = server
@@ -329,11 +329,11 @@ class App:
         self._visitors = []
 
     def visit(self, cells=None, path=None, timeout=60):
-        """Open a notebook as a new visitor, and return the page once its widgets are there.
+        """Open a notebook as a new visitor, and return the page once its widgets are shown.
 
         Args:
             cells: sources of code cells; or
-            path: a notebook, served as a copy.
+            path: of a notebook, which is served as a copy.
         """
         notebook = nbformat.read(path, as_version=4) if path else new_notebook(cells=list(map(new_code_cell, cells)))
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -348,7 +348,7 @@ class App:
         return page
 
     def close(self):
-        """Let every visitor go; Voila then ends their kernels."""
+        """Close the pages of all visitors; Voila then stops their kernels."""
         for context in self._visitors:
             for page in context.pages:
                 page.close(run_before_unload=True)
@@ -357,7 +357,7 @@ class App:
 
 @pytest.fixture(scope="session")
 def app_server(browser, tmp_path_factory):
-    """The session's Voila."""
+    """The Voila of the session."""
     yield from running(VoilaServer(tmp_path_factory.mktemp("voila")))
 
 

@@ -1,4 +1,4 @@
-"""The harness itself, and what the series' own settings promise."""
+"""The test harness, and the Jupyter settings of the series."""
 
 import pytest
 
@@ -38,14 +38,14 @@ def test_a_slider_moves_what_it_controls(lab):
     lab.wait_for_output(page, "the square of 22 is 484")
 
 
-def test_an_error_in_a_cell_is_told(lab):
+def test_an_error_in_a_cell_fails_the_test(lab):
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         lab.run_notebook(cells=["1 / 0"])
 
 
 def test_a_large_photo_can_be_uploaded(lab, tmp_path):
     photo = tmp_path / "photo.jpg"
-    photo.write_bytes(bytes(12_000_000))  # over Jupyter's own limit, under that of jupyter_server_config.py
+    photo.write_bytes(bytes(12_000_000))  # more than Jupyter's default limit, less than ours
     page = lab.run_notebook(cells=[UPLOAD])
     lab.upload(page, ".t-upload", photo)
     lab.wait_for_output(page, "received 12000000 bytes")

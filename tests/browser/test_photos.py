@@ -1,4 +1,4 @@
-"""Chapter 00, the app, and the photo panel that both use, in JupyterLab and under Voila: a photo in, a photo out."""
+"""Chapter 00, the app and their photo panel, in JupyterLab and Voila: upload a photo, download it colored."""
 
 import io
 import os
@@ -24,7 +24,7 @@ APP = ROOT / "notebooks" / "app.ipynb"
 
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory):
-    """A JPEG of more than 12 MB, above Jupyter's own limit for uploads: noise does not compress."""
+    """A JPEG of more than 12 MB, above Jupyter's default limit for uploads (noise does not compress)."""
     pixels = np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
     path = tmp_path_factory.mktemp("photo") / "noise.jpg"
     Image.fromarray(pixels).save(path, quality=96, subsampling=0)
@@ -33,7 +33,7 @@ def photo(tmp_path_factory):
 
 
 class Panel:
-    """The panel for an own photo on a page: what a visitor does with it."""
+    """Actions of a visitor on the panel for their own photo."""
 
     def __init__(self, page):
         self.page = page
@@ -41,17 +41,18 @@ class Panel:
         self.after = self.root.locator("img.t-after")
         self.root.wait_for()
 
-    def upload(self, path, answer):
-        """Choose a file, and wait until the panel answers with `answer`."""
+    def upload(self, path, status):
+        """Choose a file, and wait until the status of the panel contains `status`."""
         with self.page.expect_file_chooser() as chooser:
             self.root.locator(".t-upload").first.click()
         chooser.value.set_files(path)
-        self.root.locator(".t-status", has_text=answer).wait_for()
+        self.root.locator(".t-status", has_text=status).wait_for()
 
     def move(self, selector):
-        """Move a slider by one step, and wait until the picture has followed.
+        """Move a slider by one step, and wait until the image has changed.
 
-        One step: a second one would wait in the page until the first is drawn, and answer after the next upload.
+        Only one step: a second one would be queued until the first is drawn, and could change the image after the next
+        upload.
         """
         before = self.after.get_attribute("src")
         handle = self.root.locator(f"{selector} .noUi-handle").first
@@ -63,14 +64,14 @@ class Panel:
         assert self.after.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
 
     def download(self):
-        """Press the download button; return the file's name and the picture in it."""
+        """Press the download button; return name and image of the file."""
         with self.page.expect_download() as waiting:
             self.root.locator(".t-download").first.click()
         return waiting.value.suggested_filename, Image.open(io.BytesIO(Path(waiting.value.path()).read_bytes()))
 
 
 def use_every_part(page, photo, tmp_path):
-    """Do what a reader does with the panel, and what they do wrong."""
+    """Use the panel as a reader would, with valid and corrupt files."""
     panel, corrupt = Panel(page), tmp_path / "corrupt.jpg"
     corrupt.write_bytes(photo.read_bytes()[:100_000])
     panel.upload(corrupt, "corrupt.jpg is damaged or incomplete")
@@ -82,33 +83,33 @@ def use_every_part(page, photo, tmp_path):
     cut.press("Home")
     assert "0%" in panel.root.locator(".colorlib-before-after").get_attribute("style")
     panel.upload(corrupt, "corrupt.jpg is damaged or incomplete")
-    assert panel.after.is_visible(), "the picture before it stays"
-    name, picture = panel.download()
-    assert (name, picture.size) == ("noise-colored.jpg", SIZE)
-    assert np.ptp(np.asarray(picture.resize((64, 48)), dtype=int), axis=2).max() > 4, "the result is gray"
+    assert panel.after.is_visible(), "the previous image stays"
+    name, image = panel.download()
+    assert (name, image.size) == ("noise-colored.jpg", SIZE)
+    assert np.ptp(np.asarray(image.resize((64, 48)), dtype=int), axis=2).max() > 4, "the result is gray"
 
 
-def test_the_panel_in_lab(lab, photo, tmp_path):
+def test_the_photo_panel_in_lab(lab, photo, tmp_path):
     use_every_part(lab.run_notebook(cells=[TINY]), photo, tmp_path)
     assert lab.page_errors == []
 
 
-def test_chapter_00_from_its_first_cell_to_an_own_photo(lab, photo, tmp_path):
+def test_chapter_00_and_an_own_photo(lab, photo, tmp_path):
     page = lab.run_notebook(path=ROOT / "notebooks" / "00_first_photo.ipynb")
     use_every_part(page, photo, tmp_path)
     assert lab.page_errors == []
 
 
-def test_the_app_leaves_nothing_on_disk(app, photo, tmp_path):
+def test_the_app_writes_nothing_to_disk(app, photo, tmp_path):
     use_every_part(app.visit(path=APP), photo, tmp_path)
     assert app.page_errors == []
     piece = photo.read_bytes()[200_000:200_064]
     places = [path for path in app.server.folder.parent.rglob("*") if path.is_file()]
-    assert any(path.name == "server.log" for path in places), "look where the server and its kernels write"
+    assert any(path.name == "server.log" for path in places), "the servers write to this folder"
     assert [path for path in places if piece in path.read_bytes() or path.suffix == ".jpg"] == []
 
 
-def test_two_visitors_of_the_app_share_nothing(app, tmp_path):
+def test_visitors_of_the_app_do_not_see_each_other(app, tmp_path):
     for name, color in (("ann", "red"), ("bob", "blue")):
         Image.new("RGB", (320, 240), color).save(tmp_path / f"{name}.png")
     panels = {name: Panel(app.visit(path=APP)) for name in ("ann", "bob")}

@@ -1,9 +1,8 @@
-"""The chapters' widgets in a real JupyterLab: a control moves, the picture answers."""
+"""The widgets of the chapters in JupyterLab: a control moves, the figure changes."""
 
 import pytest
 
-JUDGE = """
-import torch
+DISCRIMINATOR = """
 from colorlib import PatchDiscriminator, make_loaders
 L, ab = make_loaders("scenes", size=32, n_train=1, n_test=2).test.first(2)
 """
@@ -28,7 +27,7 @@ PANELS = {
     "aging": (AGING, "grain"),
     "guess": ("from colorlib.lessons.widgets.unet_autoencoder import guess_explorer\nguess_explorer()", "p_first"),
     "patch": (
-        JUDGE + "from colorlib.lessons.widgets.pix2pix import patch_explorer\n"
+        DISCRIMINATOR + "from colorlib.lessons.widgets.pix2pix import patch_explorer\n"
         "patch_explorer(PatchDiscriminator(4, n_down=1), L, ab)",
         "turn",
     ),
@@ -36,7 +35,7 @@ PANELS = {
 
 
 @pytest.mark.parametrize("name", PANELS)
-def test_a_chapters_widget_redraws_when_its_slider_moves(lab, name):
+def test_a_widget_redraws_when_its_slider_moves(lab, name):
     cell, control = PANELS[name]
     page = lab.run_notebook(cells=[cell])
     picture = page.locator("img.t-picture")
