@@ -18,7 +18,6 @@ from filelock import FileLock
 from colorlib.images import find_images
 
 TIMEOUT = 60.0  # seconds without a byte from the server
-UNPACKED_RATIO = 1.15  # photos hardly compress: unpacked, they take the archive's size plus rounding
 
 
 class DownloadError(RuntimeError):
@@ -64,7 +63,6 @@ def fetch_photos(name: str | Dataset, root: str | os.PathLike | None = None) -> 
         archive.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{archive}.lock"):  # the processes of a multi-GPU run start together
             if not folder.is_dir():
-                _check_space(dataset, root, archive)
                 _download(dataset, archive)
                 _unpack(dataset, archive, folder)
     except OSError as error:
@@ -114,21 +112,17 @@ def data_root() -> Path:
     return project / "data" if project else Path.home() / ".cache" / "colorlib"
 
 
-def _check_space(dataset: Dataset, root: Path, archive: Path) -> None:
-    needed = UNPACKED_RATIO * dataset.archive_bytes + (0 if archive.exists() else dataset.archive_bytes)
-    free = shutil.disk_usage(root).free
-    if free < needed:
-        raise DownloadError(
-            f"The data set {dataset.name!r} needs {needed / 1e9:.1f} GB free in {root}, which has {free / 1e9:.1f}: "
-            "make room, or set COLORLIB_DATA to a folder on a larger disk."
-        )
-
-
 def _download(dataset: Dataset, archive: Path) -> None:
     """Download under a temporary name, so that an interrupted download is never taken for the archive."""
     from torchvision.datasets.utils import download_url
 
-    part = archive.with_name(f"{archive.name}.part")
+    part, root = archive.with_name(f"{archive.name}.part"), archive.parent.parent
+    needed = dataset.archive_bytes * (1.15 if archive.exists() else 2.15)  # photos hardly compress
+    if (free := shutil.disk_usage(root).free) < needed:
+        raise DownloadError(
+            f"The data set {dataset.name!r} needs {needed / 1e9:.1f} GB free in {root}, which has {free / 1e9:.1f}: "
+            "make room, or set COLORLIB_DATA to a folder on a larger disk."
+        )
     if not archive.exists():
         part.unlink(missing_ok=True)  # torchvision would take it for complete
         try:
@@ -140,11 +134,9 @@ def _download(dataset: Dataset, archive: Path) -> None:
                 f'{archive}, or use source="scenes" or a folder of your own.'
             ) from error
         part.replace(archive)
-    if archive.stat().st_size != dataset.archive_bytes:
-        raise DownloadError(
-            f"{archive} has {archive.stat().st_size:,} bytes instead of {dataset.archive_bytes:,}: "
-            "delete that file and try again."
-        )
+    if (size := archive.stat().st_size) != dataset.archive_bytes:
+        wrong = f"{archive} has {size:,} bytes instead of {dataset.archive_bytes:,}"
+        raise DownloadError(f"{wrong}: delete that file and try again.")
 
 
 def _unpack(dataset: Dataset, archive: Path, folder: Path) -> None:
@@ -156,13 +148,10 @@ def _unpack(dataset: Dataset, archive: Path, folder: Path) -> None:
             tar.extractall(staging, filter="data")  # refuses absolute paths, "..", links that lead out, and devices
             while file.read(2**20):  # the checksum is in the last bytes
                 pass
+        if (n := len(find_images(staging))) < dataset.n_photos:
+            raise EOFError(f"{n:,} photos instead of {dataset.n_photos:,}")
     except (gzip.BadGzipFile, EOFError, zlib.error, tarfile.TarError) as error:
         raise DownloadError(f"{archive} is damaged or unsafe ({error}): delete that file and try again.") from error
-    n_photos = len(find_images(staging))
-    if n_photos < dataset.n_photos:
-        raise DownloadError(
-            f"{archive} holds {n_photos:,} photos instead of {dataset.n_photos:,}: delete that file and try again."
-        )
     staging.rename(folder)
 
 
