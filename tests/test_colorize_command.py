@@ -1,4 +1,4 @@
-"""`colorlib colorize`: every input done or named on one line, nothing overwritten unasked, nothing half-written."""
+"""`colorlib colorize`: every input is colored or named on one line; no file is lost or left half-written."""
 
 import builtins
 import io
@@ -15,15 +15,15 @@ import torch
 from PIL import Image
 
 import colorlib
+from colorlib import WeightsInfo, images
 from colorlib import __main__ as cli
-from colorlib import images
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    colorlib.save_generator(colorlib.UNet(4, 2), path, {"render_size": 32})
+    colorlib.save_generator(colorlib.UNet(4, 2), path, WeightsInfo(render_size=32))
     return str(path)
 
 
@@ -39,8 +39,8 @@ def run(weights, tmp_path, monkeypatch, capsys):
     return run
 
 
-def picture(path, size=(40, 24), **options):
-    """Save a picture that its size and name make different from others; return its path."""
+def make_photo(path, size=(40, 24), **options):
+    """Save an image whose color depends on its name; return its path."""
     y, x = np.mgrid[0 : size[1], 0 : size[0]]
     rgb = np.stack([x * 6, y * 10, np.full_like(x, sum(str(path).encode()) % 256)], axis=-1).astype(np.uint8)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -49,49 +49,52 @@ def picture(path, size=(40, 24), **options):
 
 
 def files(folder):
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if not path.is_dir())
 
 
-def light(path):
-    return colorlib.rgb_to_lab(torch.from_numpy(colorlib.read_image(path)).permute(2, 0, 1))[0]
+def lightness(path):
+    return colorlib.rgb_to_lab(colorlib.to_tensor(colorlib.read_image(path)))[0]
 
 
-# --- What is done ---
+def assert_same_lightness(photo, result):
+    assert lightness(photo).shape == lightness(result).shape
+    assert (lightness(photo) - lightness(result)).abs().mean() < 1.5, result
+
+
+# --- Results ---
 
 
 def test_folders_keep_their_structure_and_files_their_format(run, tmp_path):
     for name in ("a.jpg", "deep/er/b.png", "deep/c.WEBP", "deep/.hidden.png"):
-        picture(f"album/{name}")
+        make_photo(f"album/{name}")
     Path("album/notes.txt").write_text("no photo")
-    picture("single.tif")
-    picture("no_suffix", format="PNG")
+    make_photo("single.tif")
+    make_photo("no_suffix", format="PNG")
     status, errors = run("album", "single.tif", "no_suffix", "--out", "out")
     assert (status, errors) == (0, [])
     assert files("out") == ["a.jpg", "deep/c.WEBP", "deep/er/b.png", "no_suffix.png", "single.tif"]
     for name in ("a.jpg", "deep/er/b.png", "deep/c.WEBP"):
         with Image.open(f"out/{name}") as result:
             assert result.size == (40, 24) and result.info["icc_profile"] == images.srgb_profile()
-        assert (light(f"album/{name}") - light(f"out/{name}")).abs().mean() < 1.5
+        assert_same_lightness(f"album/{name}", f"out/{name}")
 
 
-def test_names_that_meet_get_numbers(run):
+def test_results_of_the_same_name_get_numbers(run):
     for name in ("a/x.jpg", "b/x.jpg", "c/X.JPG", "d/x-2.jpg", "e/x.gif", "f/x.png"):
-        picture(name)
+        make_photo(name)
     status, errors = run(*"abcdef", "a/x.jpg", "./b/../a/x.jpg", "--out", "out")
     assert (status, errors) == (0, [])
     assert files("out") == ["X-3.JPG", "x-2-2.jpg", "x-2.jpg", "x-2.png", "x.jpg", "x.png"]
-    assert (light("out/x.png") - light("f/x.png")).abs().mean() < 1.5, "the PNG keeps its name, the GIF gets the number"
+    assert_same_lightness("f/x.png", "out/x.png")  # the PNG keeps its name, the GIF gets the number
 
 
-def test_results_are_replaced_only_when_told(run):
-    picture("a.png"), picture("b.png")
+def test_existing_results_are_kept_without_overwrite(run):
+    make_photo("a.png"), make_photo("b.png")
     Path("out").mkdir()
     Path("out/a.png").write_text("mine")
     status, errors = run("a.png", "b.png", "--out", "out")
-    assert (status, errors) == (
-        1,
-        [f"colorlib: a.png: {Path('out/a.png')} exists already; add --overwrite to replace it."],
-    )
+    assert status == 1
+    assert errors == [f"colorlib: a.png: {Path('out/a.png')} exists already; add --overwrite to replace it."]
     assert Path("out/a.png").read_text() == "mine" and files("out") == ["a.png", "b.png"]
     assert run("a.png", "b.png", "--out", "out", "--overwrite") == (0, [])
     assert colorlib.read_image("out/a.png").shape == (24, 40, 3)
@@ -99,13 +102,13 @@ def test_results_are_replaced_only_when_told(run):
 
 @pytest.mark.parametrize("how", ["folder", "symbolic link", "hard link", "another input's name"])
 def test_an_input_is_never_replaced(run, how):
-    source = picture("in/a.png")
+    source = make_photo("in/a.png")
     before = source.read_bytes()
     inputs, out = ["in"], "out"
     if how == "folder":
         out = "in"
     elif how == "another input's name":
-        inputs, out = [picture("other/a.png"), source], "in"
+        inputs, out = [make_photo("other/a.png"), source], "in"
     else:
         Path("out").mkdir()
         Path("out/a.png").symlink_to(source.absolute()) if how == "symbolic link" else os.link(source, "out/a.png")
@@ -115,16 +118,16 @@ def test_an_input_is_never_replaced(run, how):
 
 
 def test_results_inside_the_folder_are_not_colored_again(run):
-    picture("album/a.png")
+    make_photo("album/a.png")
     assert run("album", "--out", "album/colored") == (0, [])
     status, errors = run("album", "--out", "album/colored", "--overwrite")
     assert (status, errors) == (0, [])
     assert files("album") == ["a.png", "colored/a.png"]
-    assert run("album/colored", "--out", "again") == (0, []), "they are photos when they are asked for"
+    assert run("album/colored", "--out", "again") == (0, [])  # named on the command line, they are inputs
 
 
 def test_options_reach_the_result(run):
-    picture("a.png")
+    make_photo("a.png")
     for name, options in {
         "gray": ["--saturation", "0"],
         "bold": ["--saturation", "3"],
@@ -136,7 +139,7 @@ def test_options_reach_the_result(run):
     assert (large != bold).any()
 
 
-# --- What fails ---
+# --- Failures ---
 
 
 def png_header(width, height):
@@ -144,27 +147,28 @@ def png_header(width, height):
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
 
 
-def test_a_folder_of_everything(run):
-    """Good pictures are done, bad ones named, each on one line, and a folder x.jpg is a folder."""
+def test_a_folder_of_good_and_bad_files(run):
+    """Photos of every kind are colored, bad files are named on one line each, and a folder may be called x.jpg."""
     Path("in").mkdir()
-    whole = {}
+    valid = {}
     for suffix, image_format in (("jpg", "JPEG"), ("png", "PNG")):
         file = io.BytesIO()
         Image.effect_noise((64, 64), 60).convert("RGB").save(file, image_format)
-        whole[suffix] = file.getvalue()
-    flipped = bytearray(whole["png"])
+        valid[suffix] = file.getvalue()
+    flipped = bytearray(valid["png"])
     flipped[29] ^= 1  # in the checksum of the header
     bad = {
         "empty.jpg": b"",
         "page.png": b"<!DOCTYPE html><html><body>404</body></html>",
-        "cut.jpg": whole["jpg"][: len(whole["jpg"]) // 2],
-        "cut.png": whole["png"][: len(whole["png"]) // 2],
+        "cut.jpg": valid["jpg"][: len(valid["jpg"]) // 2],
+        "cut.png": valid["png"][: len(valid["png"]) // 2],
         "flipped.png": bytes(flipped),
         "huge.png": png_header(60_000, 60_000),
     }
     for name, data in bad.items():
         Path("in", name).write_bytes(data)
-    os.mkfifo("in/pipe.jpg")
+    if hasattr(os, "mkfifo"):  # not on Windows
+        os.mkfifo("in/pipe.jpg")
     Path("in/loop.jpg").symlink_to("loop.jpg")
     Path("in/gone.jpg").symlink_to("nowhere.jpg")
     Path("in/round").symlink_to(".", target_is_directory=True)
@@ -183,7 +187,7 @@ def test_a_folder_of_everything(run):
     }  # fmt: skip
     for name, image in good.items():
         image.save(f"in/{name}", **({"exif": exif} if name == "turned.jpg" else {}))
-    picture("in/x.jpg/inside.png")
+    make_photo("in/x.jpg/inside.png")
 
     status, errors = run("in", "in/x.jpg", "in/loop.jpg", "in/pipe.jpg", "missing.jpg", "nul\0.png", "--out", "out")
     assert status == 1
@@ -192,15 +196,13 @@ def test_a_folder_of_everything(run):
     assert all(line.startswith("colorlib: ") and "Traceback" not in line for line in errors)
     assert files("out") == sorted(["moving.png", "x.jpg/inside.png", *(set(good) - {"moving.gif"})])
     for name in good:
-        result = f"out/{name}".replace(".gif", ".png")
-        assert light(result).shape == light(f"in/{name}").shape
-        assert (light(result) - light(f"in/{name}")).abs().mean() < 1.5, name
-    assert light("out/turned.jpg").shape == (91, 77)
+        assert_same_lightness(f"in/{name}", f"out/{name}".replace(".gif", ".png"))
+    assert lightness("out/turned.jpg").shape == (91, 77)
 
 
 def test_no_permission(run, monkeypatch):
-    """As root one may read all, so the refusals come from stand-ins for open and scandir."""
-    picture("in/a.png"), picture("in/secret.png"), picture("in/locked/b.png")
+    """Root may read everything, so the errors come from replacements of open and scandir."""
+    make_photo("in/a.png"), make_photo("in/secret.png"), make_photo("in/locked/b.png")
     plain_open, plain_scandir = builtins.open, os.scandir
 
     def refuse(plain, word):
@@ -225,8 +227,8 @@ def test_a_folder_without_photos(run):
     assert run("empty", "--out", "out") == (1, ["colorlib: empty: there are no photos in this folder."])
 
 
-def test_places_that_cannot_be_written(run):
-    picture("in/a.png"), picture("in/sub/b.png"), picture("in/c.png")
+def test_results_that_cannot_be_written(run):
+    make_photo("in/a.png"), make_photo("in/sub/b.png"), make_photo("in/c.png")
     Path("out/a.png").mkdir(parents=True)
     Path("out/sub").write_text("a file")
     status, errors = run("in", "--out", "out", "--overwrite")
@@ -234,7 +236,7 @@ def test_places_that_cannot_be_written(run):
 
 
 def test_ctrl_c_leaves_no_half_written_file(run, monkeypatch):
-    picture("in/a.png"), picture("in/b.png"), picture("in/c.png")
+    make_photo("in/a.png"), make_photo("in/b.png"), make_photo("in/c.png")
     plain = Image.Image.save
 
     def interrupted(image, file, *rest, **options):
@@ -249,7 +251,7 @@ def test_ctrl_c_leaves_no_half_written_file(run, monkeypatch):
 
 
 def test_a_full_disk_is_one_line(run, monkeypatch):
-    picture("a.png")
+    make_photo("a.png")
     monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     assert run("a.png", "--out", "out") == (1, ["colorlib: a.png: [Errno 28] No space left on device"])
     assert files("out") == []
@@ -268,34 +270,32 @@ def test_a_full_disk_is_one_line(run, monkeypatch):
     ],
 )
 def test_wrong_usage(run, capsys, arguments, words):
-    picture("a.png")
+    make_photo("a.png")
     with pytest.raises(SystemExit) as exit_status:
         cli.main(["colorize", *arguments])
     assert exit_status.value.code == 2 and words in capsys.readouterr().err
     assert files(".") == ["a.png"]
 
 
-def test_without_weights(run, tmp_path, monkeypatch, capsys):
-    picture("a.png")
-    monkeypatch.setattr("colorlib.zoo._bundled_folder", lambda: tmp_path / "nothing")
-    assert cli.main(["colorize", "a.png", "--out", "out"]) == 1
-    assert "colorlib train" in capsys.readouterr().err and not Path("out").exists()
+def test_unknown_weights(run, capsys):
+    make_photo("a.png")
+    assert cli.main(["colorize", "a.png", "--out", "out", "--weights", "nowhere"]) == 1
+    assert "nowhere" in capsys.readouterr().err and not Path("out").exists()
 
 
-# --- What it costs ---
+# --- Imports ---
 
 
-def test_help_teaches_and_needs_no_torch():
+def test_help_does_not_import_torch():
     code = "import sys; from colorlib.__main__ import main; sys.argv[1:] = ['colorize', '--help']; import atexit\n"
     code += "atexit.register(lambda: print('torch' in sys.modules)); main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.endswith("False\n")
-    for words in ("examples:", "colorlib colorize album", "--overwrite replaces results, never an input", "130"):
-        assert words in done.stdout
+    assert "examples:" in done.stdout
 
 
-def test_coloring_loads_nothing_that_only_training_needs(weights, tmp_path):
-    picture(tmp_path / "a.png")
+def test_coloring_imports_nothing_that_only_training_needs(weights, tmp_path):
+    make_photo(tmp_path / "a.png")
     code = "import sys; from colorlib.__main__ import main; print(main(sys.argv[1:])); print(*sys.modules)"
     command = ["colorize", tmp_path / "a.png", "--out", tmp_path / "out", "--weights", weights]
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
