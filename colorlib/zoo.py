@@ -85,6 +85,6 @@ def _bundled_folder() -> Path:
 
 def _find(path_or_name: str | os.PathLike) -> Path:
     bundled = _bundled_folder() / f"{os.fspath(path_or_name)}.safetensors"
-    if Path(path_or_name).exists() or not bundled.is_file():
+    if Path(path_or_name).is_file() or not bundled.is_file():
         return Path(path_or_name)
     return bundled

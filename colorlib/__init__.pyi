@@ -1,0 +1,29 @@
+# ruff: noqa: I001
+# The public names and the modules. lazy_loader, editors and type checkers read this file.
+from . import (
+    albums, batches, color, colorizer, config, data, downloads, extras, files, images, lessons, loop, losses, metrics,
+    patchgan, pretraining, resnet, scenes, show, tensors, training, unet, zoo,
+)  # fmt: skip
+from .color import join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_tensor
+from .colorizer import Colorizer
+from .data import make_loaders
+from .extras import MissingExtra
+from .images import ImageReadError, read_image, save_image
+from .metrics import evaluate, gray, predict
+from .patchgan import PatchDiscriminator
+from .resnet import resnet_unet
+from .scenes import paint_scenes
+from .tensors import WeightsInfo
+from .training import fit_gan, fit_reconstruction
+from .unet import UNet
+from .zoo import load_generator, save_generator
+
+__version__: str
+__all__ = [
+    "Colorizer", "ImageReadError", "MissingExtra", "PatchDiscriminator", "UNet", "WeightsInfo", "albums", "batches",
+    "color", "colorizer", "config", "data", "downloads", "evaluate", "extras", "files", "fit_gan", "fit_reconstruction",
+    "gray", "images", "join_lab", "lab_to_rgb", "lessons", "load_generator", "loop", "losses", "make_loaders",
+    "metrics", "paint_scenes", "patchgan", "predict", "pretraining", "read_image", "resnet", "resnet_unet",
+    "rgb_to_lab", "save_generator", "save_image", "scenes", "show", "split_lab", "tensors", "to_tensor", "training",
+    "unet", "zoo",
+]  # fmt: skip
