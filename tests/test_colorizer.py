@@ -1,7 +1,6 @@
 """The Colorizer: every pixel keeps its lightness, colors stop at edges, and every kind of image is accepted."""
 
 import io
-import random
 
 import numpy as np
 import pytest
@@ -304,30 +303,3 @@ def test_weights_are_found_by_name(tmp_path, monkeypatch):
         Colorizer.from_pretrained("nowhere", "cpu")
     with pytest.raises(ValueError, match="'tpu' is not available"):
         Colorizer.from_pretrained(device="tpu")
-
-
-# --- Damaged files ---
-
-
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"])
-def test_flipped_bits_give_an_image_or_the_one_error_type(image_format, photo, vivid):
-    exif = Image.Exif()
-    exif[ORIENTATION] = 6
-    options = {"exif": exif} if image_format in ("JPEG", "PNG", "WEBP") else {}
-    whole = encode(Image.fromarray(photo[:24, :40]), image_format, **options).getvalue()
-    rng = random.Random(image_format)
-    read = 0
-    for _ in range(50):
-        data = bytearray(whole)
-        for _ in range(rng.choice([1, 3, 20])):
-            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-        try:
-            result = vivid.colorize(io.BytesIO(bytes(data)))
-        except colorlib.ImageReadError as error:
-            assert "\n" not in str(error)
-        else:
-            read += 1
-            shown = images.read_image(io.BytesIO(bytes(data)))
-            assert result.mode == "RGB" and mean_change_of_lightness(shown, result) < 1.5
-    # PNG has checksums.
-    assert read < 50 and (read > 0 or image_format == "PNG")

@@ -1,15 +1,16 @@
-"""Sources and batches: split by picture, repeatable, converted once and rightly."""
+"""Sources and batches: split by image, repeatable, converted to the right L and ab."""
 
 import itertools
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
 import colorlib
-from colorlib import batches, data
+from colorlib import MissingExtra, data
 from colorlib.batches import Batches, vary_tone
 from colorlib.color import rgb_to_lab, split_lab
 from colorlib.data import make_loaders
@@ -17,7 +18,7 @@ from colorlib.images import fit_square, read_image
 
 
 def keys(rgb: torch.Tensor) -> set[bytes]:
-    return {picture.numpy().tobytes() for picture in rgb}
+    return {image.numpy().tobytes() for image in rgb}
 
 
 def smooth(rng: np.random.Generator, side: int) -> np.ndarray:
@@ -47,17 +48,17 @@ def test_batches_are_network_scaled_lab(scenes):
     assert torch.equal(L, expected[0]) and torch.equal(ab, expected[1])
 
 
-def test_scenes_split_without_leakage_whatever_the_seed(scenes):
+def test_scenes_are_split_without_leakage_for_every_seed(scenes):
     other = make_loaders("scenes", size=32, n_train=10, n_test=6, seed=1)
     parts = [scenes.train.rgb, other.train.rgb, scenes.valid.rgb, scenes.test.rgb]
     assert all(not keys(a) & keys(b) for a, b in itertools.combinations(parts, 2))
-    assert keys(scenes.test.rgb) == keys(other.test.rgb), "all seeds are judged on the same pictures"
+    assert keys(scenes.test.rgb) == keys(other.test.rgb)  # every seed is tested on the same images
     for seed in (data.VALID_SEED, data.TEST_SEED):
         with pytest.raises(ValueError, match="held-out"):
             make_loaders("scenes", size=32, n_train=1, n_test=1, seed=seed)
 
 
-def test_masks_belong_to_their_pictures(scenes):
+def test_masks_are_those_of_the_held_out_scenes(scenes):
     painted = colorlib.paint_scenes(6, 32, data.TEST_SEED)
     assert torch.equal(scenes.test.rgb, painted.rgb)
     assert torch.equal(scenes.masks.ambiguous, painted.ambiguous)
@@ -65,7 +66,7 @@ def test_masks_belong_to_their_pictures(scenes):
     assert scenes.train.masks is None
 
 
-def test_a_fixed_set_gives_every_picture_once_in_order(scenes):
+def test_a_fixed_set_gives_every_image_once_in_order(scenes):
     for _ in range(2):
         batches = list(scenes.valid)
         assert [len(L) for L, _ in batches] == [4, 2] and len(scenes.valid) == 2
@@ -73,14 +74,14 @@ def test_a_fixed_set_gives_every_picture_once_in_order(scenes):
         assert torch.equal(L, split_lab(rgb_to_lab(scenes.valid.rgb))[0])
 
 
-def test_a_shuffled_set_changes_every_epoch_and_repeats_itself(scenes):
+def test_a_shuffled_set_changes_with_the_epoch_and_is_repeatable(scenes):
     first, second = ([L for L, _ in scenes.train.epoch(n)] for n in (0, 1))
     again = [L for L, _ in scenes.train.epoch(0)]
     assert len(first) == len(scenes.train) == 2
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], second[0])
     rest = [L for L, _ in scenes.train.epoch(0, start=1)]
-    assert torch.equal(rest[0], first[1]), "an epoch entered late goes on as if entered early"
+    assert torch.equal(rest[0], first[1])  # an epoch resumed at batch 1 gives the same batch 1
     reseeded = Batches(scenes.train.rgb, 32, 4, shuffled=True, seed=5)
     assert not torch.equal(next(iter(reseeded))[0], first[0])
 
@@ -91,23 +92,23 @@ def test_iterating_twice_gives_two_epochs():
     assert not torch.equal(one, two)
 
 
-def test_an_epoch_draws_each_picture_as_often_as_asked():
+def test_an_epoch_draws_each_image_repeats_times():
     colors = torch.arange(0, 250, 50, dtype=torch.uint8).view(5, 1, 1, 1).expand(5, 3, 40, 40)
     batches = Batches(colors, 32, 5, shuffled=True, repeats=3)
     drawn = torch.cat([L[:, 0, 0, 0] for L, _ in batches])
     assert len(batches) == 3 and drawn.unique(return_counts=True)[1].tolist() == [3] * 5
 
 
-def test_crops_come_at_several_scales_and_half_are_flipped():
+def test_crops_have_several_scales_and_half_are_flipped():
     ramp = torch.linspace(0, 255, 128).round().to(torch.uint8).expand(3, 128, 128)
     batches = Batches(ramp[None], 32, 64, shuffled=True, repeats=256)
     L = torch.cat([L for L, _ in batches])  # (256, 1, 32, 32), lighter to the right unless flipped
     rise = (L[:, 0, :, -1] - L[:, 0, :, 0]).mean(dim=1)
     assert 0.35 < (rise < 0).float().mean() < 0.65
-    assert rise.abs().max() > 2.5 * rise.abs().min(), "the widest crop spans much more of the ramp"
+    assert rise.abs().max() > 2.5 * rise.abs().min()  # the largest crop spans much more of the ramp
 
 
-def test_a_folder_is_split_by_picture_the_same_way_every_time(folder):
+def test_a_folder_is_split_by_image_the_same_way_every_time(folder):
     loaders = make_loaders(folder, size=16, batch_size=4)
     assert [len(part.rgb) for part in (loaders.train, loaders.valid, loaders.test)] == [36, 2, 2]
     again = make_loaders(str(folder), size=16, batch_size=4, seed=3)
@@ -120,17 +121,17 @@ def test_a_folder_is_split_by_picture_the_same_way_every_time(folder):
     assert all(not a & b for a, b in itertools.combinations(means, 2))
 
 
-def test_copies_of_a_photo_do_not_end_up_on_both_sides(folder):
+def test_copies_of_a_photo_are_used_once(folder):
     for path in list(folder.glob("*.png")):
         (folder / f"copy-{path.name}").write_bytes(path.read_bytes())
     loaders = make_loaders(folder, size=16)
     assert sum(len(part.rgb) for part in (loaders.train, loaders.valid, loaders.test)) == 40
 
 
-def test_bad_files_are_left_out_counted_and_named(folder):
+def test_files_that_cannot_be_read_are_left_out_and_named(folder):
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
     (folder / "empty.png").touch()
-    with pytest.warns(UserWarning, match="2 of 42 files were left out"):
+    with pytest.warns(UserWarning, match="2 files were left out: .*broken.jpg"):
         loaders = make_loaders(folder, size=16)
     assert len(loaders.skipped) == 2
     assert any("broken.jpg" in reason for reason in loaders.skipped)
@@ -147,8 +148,16 @@ def test_bundled_photos_are_nine_in_three_parts():
     assert [len(part.rgb) for part in (loaders.train, loaders.valid, loaders.test)] == [6, 1, 2]
     assert loaders.train.rgb.shape[-1] == 64 and loaders.test.rgb.shape[-1] == 32
     assert len(loaders.train) == 6 * data.BUNDLED_REPEATS // 8
-    names = [*data.BUNDLED_TRAIN, *data.BUNDLED_VALID, *data.BUNDLED_TEST]
-    assert len(set(names)) == len(names)
+    assert torch.equal(loaders.valid.rgb[0], colorlib.to_tensor(fit_square(data.bundled_photo("chelsea"), 32)))
+
+
+def test_bundled_photos_have_names(monkeypatch):
+    assert np.array_equal(data.bundled_photo("astronaut"), skimage.data.astronaut())
+    with pytest.raises(ValueError, match="'lena'.*astronaut.*china"):
+        data.bundled_photo("lena")
+    monkeypatch.setattr(data, "find_spec", lambda package: None)
+    with pytest.raises(MissingExtra, match=r"scikit-learn is not installed.*colorlib\[notebooks\]"):
+        data.bundled_photo("china")
 
 
 @pytest.mark.parametrize(
@@ -159,25 +168,25 @@ def test_bundled_photos_are_nine_in_three_parts():
         ({"source": "bundled", "size": 64, "store_size": 32}, "store_size"),
     ],
 )
-def test_wrong_arguments_are_named(arguments, words):
+def test_the_message_names_the_wrong_argument(arguments, words):
     with pytest.raises(ValueError, match=words):
         make_loaders(**arguments)
 
 
-def test_a_folder_with_too_few_photos_says_how_many_it_needs(tmp_path):
+def test_a_folder_with_too_few_photos_is_refused(tmp_path):
     Image.new("RGB", (20, 20), "red").save(tmp_path / "one.png")
     with pytest.raises(ValueError, match="1 different photos could be read.*at least 3"):
         make_loaders(tmp_path, size=16)
 
 
-def test_tone_varies_between_l_star_and_stored_gray_with_contrast_and_light(folder):
+def test_vary_tone_mixes_lightness_and_luma_and_varies_the_contrast(folder):
     rgb = torch.tensor([[255, 0, 0], [0, 255, 0]], dtype=torch.uint8)[None, :, :, None].permute(0, 2, 1, 3)
-    rgb = rgb.expand(400, -1, -1, 2).contiguous()  # 400 pictures, 2×2 px: red above green
+    rgb = rgb.expand(400, -1, -1, 2).contiguous()  # 400 images of 2×2 px, red above green
     L, _ = split_lab(rgb_to_lab(rgb))
     varied = vary_tone(rgb, L, np.random.default_rng(0))
     assert varied.shape == L.shape and varied.abs().max() <= 1
     contrast = (varied[:, 0, 1, 0] - varied[:, 0, 0, 0]) * 50  # green − red, lightness units
-    # Pure red and green have L* 53.24 and 87.74; Pillow stores them gray as 76 and 150, L* 32.31 and 62.15
+    # Red and green have L* 53.24 and 87.74. Their luma, as Pillow stores it, is 76 and 150: L* 32.31 and 62.15.
     stored = Image.fromarray(rgb[0].permute(1, 2, 0).numpy()).convert("L").convert("RGB")
     gray = rgb2lab(np.asarray(stored))[..., 0]
     assert gray[:, 0] == pytest.approx([32.3, 62.1], abs=0.6)
@@ -188,17 +197,15 @@ def test_tone_varies_between_l_star_and_stored_gray_with_contrast_and_light(fold
     assert 0.4 < by_luma < 0.6
 
     with_tone, plain = (make_loaders(folder, 16, 4, vary_tone=vary) for vary in (True, False))
-    assert torch.equal(next(iter(with_tone.test))[0], next(iter(plain.test))[0])  # held-out pictures stay as they are
+    assert torch.equal(next(iter(with_tone.test))[0], next(iter(plain.test))[0])
     assert not torch.equal(next(iter(with_tone.train))[0], next(iter(plain.train))[0])
 
 
-def test_the_held_out_files_are_those_the_loaders_keep_from_training(folder):
+def test_held_out_files_are_the_photos_that_loaders_hold_out(folder):
     loaders = make_loaders(folder, 16, 4)
     for part in ("valid", "test"):
         files = data.held_out_files(folder, part)
-        expected = [
-            torch.from_numpy(fit_square(fit_square(read_image(path), 32), 16)).permute(2, 0, 1) for path in files
-        ]
+        expected = [colorlib.to_tensor(fit_square(fit_square(read_image(path), 32), 16)) for path in files]
         assert len(files) == 2 and torch.equal(torch.stack(expected), getattr(loaders, part).rgb)
     with pytest.raises(ValueError, match="'train'"):
         data.held_out_files(folder, "train")
@@ -206,7 +213,7 @@ def test_the_held_out_files_are_those_the_loaders_keep_from_training(folder):
 
 @pytest.fixture
 def classes(tmp_path):
-    """Two class folders in one tree, one of them again in another, and photos that lie in no class."""
+    """Three class folders below two parents, which share one class, and photos outside of class folders."""
     rng = np.random.default_rng(1)
     for place, count in {"set/cat": 8, "set/dog": 8, "more/dog": 4, "more/owl": 4, "loose": 6}.items():
         (tmp_path / place).mkdir(parents=True)
@@ -215,24 +222,22 @@ def classes(tmp_path):
     return tmp_path
 
 
-def test_labels_are_the_class_folders_of_the_pictures_given(classes):
+def test_labels_are_the_class_folders_of_the_images(classes):
     loaders = make_loaders(classes, size=32, batch_size=4, n_test=2, store_size=32, labels=True)
     assert loaders.classes == ("cat", "dog", "owl")
     train = loaders.train
     assert {len(batch) for batch in train} == {3} and {len(batch) for batch in loaders.valid} == {2}
-    # A file's picture, flipped or not, tells which file it was.
-    names = {}
+    names = {}  # pixels of each file -> its folder
     for path in data.find_images(classes):
-        picture = torch.from_numpy(read_image(path)).permute(2, 0, 1)
-        names[picture.numpy().tobytes()] = path.parent.name
+        names[colorlib.to_tensor(read_image(path)).numpy().tobytes()] = path.parent.name
     for L, ab, labels in train.epoch(0):
         rgb = colorlib.color.to_uint8(colorlib.lab_to_rgb(colorlib.join_lab(L, ab)))
-        for picture, label in zip(rgb, labels.tolist(), strict=True):
-            name = names.get(picture.numpy().tobytes()) or names[picture.flip(-1).contiguous().numpy().tobytes()]
-            assert name == ("loose" if label == batches.NO_LABEL else loaders.classes[label])
+        for image, label in zip(rgb, labels.tolist(), strict=True):
+            name = names.get(image.numpy().tobytes()) or names[image.flip(-1).contiguous().numpy().tobytes()]
+            assert name == ("loose" if label == -100 else loaders.classes[label])
 
 
-def test_labels_asked_of_a_source_without_classes_are_refused(tmp_path, folder):
+def test_labels_need_class_folders(tmp_path, folder):
     with pytest.raises(ValueError, match="'scenes' has no class folders"):
         make_loaders("scenes", labels=True)
     with pytest.raises(ValueError, match="no class folders"):

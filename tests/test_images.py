@@ -1,4 +1,4 @@
-"""Every kind of picture file a reader may bring, and every kind that is none."""
+"""Reading, finding and saving images: every kind of image file, and everything that is not one."""
 
 import io
 import os
@@ -19,13 +19,13 @@ ORIENTATION, MAKE = 0x0112, 0x010F
 
 @pytest.fixture
 def photo():
-    """A smooth picture, 40 × 24, different in every corner."""
+    """A smooth image, 40 × 24 px, different in every corner."""
     y, x = np.mgrid[0:24, 0:40]
     return np.stack([x * 6, y * 10, 255 - x * 3 - y * 4], axis=-1).astype(np.uint8)
 
 
 def encode(image, image_format="PNG", **options):
-    """Return a picture (array or PIL image) as a file object."""
+    """Return an image (array or PIL image) as a file object."""
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     file = io.BytesIO()
     image.save(file, image_format, **options)
@@ -41,7 +41,7 @@ def reason(source):
     return message
 
 
-# --- What is read ---
+# --- Images ---
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "BMP", "TIFF", "PPM"])
@@ -88,19 +88,14 @@ def test_exif_orientation(photo, orientation, image_format):
     image = open_image(encode(photo, image_format, exif=exif, **images.SAVE_OPTIONS.get(image_format, {})))
     assert image.size == turned.shape[1::-1]
     assert np.abs(np.asarray(image).astype(int) - turned).mean() < 3
-    if image_format != "TIFF":  # whose tags describe the file, not the photo
+    if image_format != "TIFF":  # its tags describe the file, not the photo
         kept = Image.Exif()
         kept.load(image.info["exif"])
         assert dict(kept) == {MAKE: "Camera"}
 
 
-def test_open_image_is_loaded_plain_rgb(photo):
-    image = open_image(encode(photo))
-    assert (image.mode, image.size, image.info) == ("RGB", (40, 24), {})
-
-
 @pytest.mark.parametrize("exif", [b"Exif\0\0no tags", b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\xff" * 30])
-def test_broken_exif_does_not_cost_the_picture(photo, exif):
+def test_broken_exif_is_ignored(photo, exif):
     assert open_image(encode(photo, "JPEG", exif=exif)).size == (40, 24)
 
 
@@ -131,19 +126,19 @@ def test_embedded_profile_is_converted(photo, image_format):
 
 @pytest.mark.parametrize("rounding", [False, True])
 def test_srgb_profile_changes_nothing(photo, rounding):
-    """It goes by its name: the copies of camera makers differ by rounding, exaggerated here."""
+    """It is recognized by its name: the copies in cameras differ by rounding, here by more."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     profile = swapped_profile("sRGB") if rounding else profile
     np.testing.assert_array_equal(read_image(encode(photo, icc_profile=profile)), photo)
 
 
-def test_profile_of_a_cmyk_picture_is_not_taken_for_rgb(photo):
+def test_an_rgb_profile_in_a_cmyk_image_is_ignored(photo):
     cmyk = Image.fromarray(photo).convert("CMYK")
     rgb = read_image(encode(cmyk, "TIFF", icc_profile=swapped_profile()))
     assert rgb.shape == photo.shape
 
 
-def test_profile_of_a_gray_picture(photo):
+def test_profile_of_a_gray_image(photo):
     gray = photo[..., 0]
     steeper = swapped_profile().replace(struct.pack(">i", int(2.4 * 65536)), struct.pack(">i", 3 * 65536))
     assert gray.mean() > read_image(encode(gray, icc_profile=steeper)).mean() + 5
@@ -154,7 +149,7 @@ def test_profile_of_a_gray_picture(photo):
 
 
 @pytest.mark.parametrize("kind", ["text", "cut", "gray", "XYZ"])
-def test_useless_profile_is_ignored(photo, kind):
+def test_a_profile_that_does_not_fit_is_ignored(photo, kind):
     xyz = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
     profile = {"text": b"no profile", "cut": swapped_profile()[:200], "gray": gray_profile(1.0), "XYZ": xyz}[kind]
     np.testing.assert_array_equal(read_image(encode(photo, icc_profile=profile)), photo)
@@ -199,7 +194,7 @@ def test_32_bit_and_floating_point_gray(values, expected):
     assert read_image(encode(values, "TIFF"))[0, :, 1].tolist() == expected
 
 
-def test_alpha_is_laid_on_white():
+def test_transparency_is_on_white():
     rgba = np.array([[[200, 0, 0, 255], [200, 0, 0, 0], [200, 0, 0, 128]]], np.uint8)
     rgb = read_image(encode(rgba))
     assert rgb[0, :2].tolist() == [[200, 0, 0], [255, 255, 255]]
@@ -240,17 +235,13 @@ def test_first_frame_of_an_animation(image_format):
     assert np.abs(read_image(file)[4, 4].astype(int) - [255, 0, 0]).max() < 8
 
 
-def test_phone_pictures_with_a_second_one_inside(photo):
+def test_mpo_photos_of_phones_give_the_first_image(photo):
     file = encode(photo, "MPO", save_all=True, append_images=[Image.fromarray(255 - photo)])
     assert Image.open(file).format == "MPO"
     assert np.abs(read_image(file).astype(int) - photo).mean() < 6
 
 
-def test_a_single_pixel():
-    assert read_image(encode(np.full((1, 1, 3), 7, np.uint8))).tolist() == [[[7, 7, 7]]]
-
-
-# --- What is not ---
+# --- Other files ---
 
 
 def test_missing_empty_folder_and_text(tmp_path):
@@ -265,15 +256,15 @@ def test_missing_empty_folder_and_text(tmp_path):
     assert "is not an image" in reason(tmp_path / "notes.jpg")
 
 
-def test_file_objects_without_a_picture():
-    assert reason(io.BytesIO()) == "The picture given is empty."
-    assert reason(io.BytesIO(b"text")) == "The picture given is not an image that Pillow can read."
+def test_file_objects_without_an_image():
+    assert reason(io.BytesIO()) == "The image given is empty."
+    assert reason(io.BytesIO(b"text")) == "The image given is not an image that Pillow can read."
     with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
         assert reason(file) == f"{file.name} is empty."
 
 
 def test_no_permission(photo, tmp_path, monkeypatch):
-    def refuse(path, *args, **kwargs):  # root may read everything, so chmod would prove nothing
+    def refuse(path, *args, **kwargs):  # root may read everything, so chmod has no effect
         raise PermissionError(13, "Permission denied", str(path))
 
     save_image(photo, tmp_path / "secret.png")
@@ -295,7 +286,7 @@ def test_truncated(image_format):
     data = encode(pixels, image_format).getvalue()
     for keep in (0.9, 0.5, 0.05):
         assert "damaged" in (message := reason(io.BytesIO(data[: int(len(data) * keep)]))) or "not an image" in message
-    if image_format in ("JPEG", "PNG"):  # the two of every phone and every web page
+    if image_format in ("JPEG", "PNG"):
         assert "is damaged or incomplete (" in reason(io.BytesIO(data[: len(data) // 2]))
 
 
@@ -305,7 +296,7 @@ def test_flipped_png_checksum(photo, chunk):
     start = data.index(chunk)
     length = int.from_bytes(data[start - 4 : start], "big")
     data[start + 4 + length] ^= 0x01
-    if chunk == b"IEND":  # nothing comes after it that could be wrong
+    if chunk == b"IEND":  # the pixels are complete
         np.testing.assert_array_equal(read_image(io.BytesIO(data)), photo)
     else:
         assert "damaged" in (message := reason(io.BytesIO(data))) or "not an image" in message
@@ -337,14 +328,14 @@ def test_too_large_a_file(photo, monkeypatch):
     assert "is larger than" in reason(encode(photo))
 
 
-def test_large_picture_gives_no_warning(photo, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)  # Pillow warns from here, and raises from twice that
+def test_a_large_image_gives_no_warning(photo, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)  # Pillow warns above this, and raises above twice this
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_array_equal(read_image(encode(photo)), photo)
 
 
-def test_other_warnings_still_come_through(photo, monkeypatch):
+def test_warnings_of_other_packages_are_shown(photo, monkeypatch):
     def decode(data):
         warnings.warn("ours", UserWarning, stacklevel=1)
         return Image.new("RGB", (1, 1))
@@ -354,14 +345,14 @@ def test_other_warnings_still_come_through(photo, monkeypatch):
         read_image(encode(photo))
 
 
-def test_heic_and_formats_that_run_programs(photo):
+def test_heic_and_eps_are_refused(photo):
     assert "HEIC photo" in reason(io.BytesIO(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)))
     eps = encode(photo, "EPS")
     assert "is not an image that Pillow can read" in reason(eps)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), SyntaxError("bad"), struct.error("bad"), RecursionError("deep")])
-def test_whatever_pillow_raises_becomes_one_type(error, photo, monkeypatch):
+def test_every_error_of_pillow_becomes_one_type(error, photo, monkeypatch):
     def fail(data):
         raise error
 
@@ -377,7 +368,7 @@ FUZZED = [
 
 
 @pytest.mark.parametrize("index", range(len(FUZZED)))
-def test_fuzzed_files_give_a_picture_or_the_one_error(index, photo):
+def test_fuzzed_files_give_an_image_or_the_one_error_type(index, photo):
     image_format, mode, options = FUZZED[index]
     image = Image.fromarray(ramp()[:24, :40]) if mode == "I;16" else Image.fromarray(photo).convert(mode)
     exif = Image.Exif()
@@ -386,7 +377,6 @@ def test_fuzzed_files_give_a_picture_or_the_one_error(index, photo):
         options = {**options, "exif": exif, "icc_profile": swapped_profile()}
     data = np.frombuffer(encode(image, image_format, **options).getvalue(), np.uint8)
     rng = np.random.default_rng(index)
-    outcomes = {"read": 0, "refused": 0}
     for _ in range(30):
         broken = data.copy()
         places = rng.integers(0, len(data), rng.integers(1, 9))
@@ -394,12 +384,9 @@ def test_fuzzed_files_give_a_picture_or_the_one_error(index, photo):
         try:
             rgb = read_image(io.BytesIO(broken.tobytes()))
         except ImageReadError as error:
-            assert str(error).startswith("The picture given ")
-            outcomes["refused"] += 1
+            assert str(error).startswith("The image given ")
         else:
             assert rgb.dtype == np.uint8 and rgb.ndim == 3 and rgb.shape[2] == 3 and rgb.size
-            outcomes["read"] += 1
-    assert sum(outcomes.values()) == 30
 
 
 # --- Finding, saving, resizing ---
@@ -413,12 +400,7 @@ def test_find_images(tmp_path):
     assert find_images(tmp_path) == [tmp_path / name for name in ("a.png", "b.JPG", "sub/c.webp")]
     assert find_images(str(tmp_path), recursive=False) == [tmp_path / "a.png", tmp_path / "b.JPG"]
     assert find_images(tmp_path / "folder.jpg") == []
-
-
-def test_find_images_in_a_hidden_folder(tmp_path):
-    (tmp_path / ".data").mkdir()
-    (tmp_path / ".data" / "a.png").touch()
-    assert find_images(tmp_path / ".data") == [tmp_path / ".data" / "a.png"]
+    assert find_images(tmp_path / ".cache") == [tmp_path / ".cache" / "d.jpg"]
 
 
 def test_find_images_without_a_folder(tmp_path):
@@ -430,7 +412,7 @@ def test_find_images_without_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", images.SAVE_FORMATS)
-def test_saved_pictures_come_back(suffix, photo, tmp_path):
+def test_saved_images_come_back(suffix, photo, tmp_path):
     path = tmp_path / "new" / f"photo{suffix.upper()}"
     save_image(photo, path)
     rgb = read_image(path)
@@ -441,7 +423,7 @@ def test_saved_pictures_come_back(suffix, photo, tmp_path):
     assert find_images(path.parent) == [path]
 
 
-def test_jpeg_keeps_the_resolution_of_color(tmp_path):
+def test_jpeg_has_no_chroma_subsampling(tmp_path):
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 255
     save_image(stripes, tmp_path / "stripes.jpg")
@@ -493,7 +475,7 @@ def test_save_needs_a_known_suffix(name, photo, tmp_path):
 
 @pytest.mark.parametrize("rgb", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((3, 4, 4), np.uint8),
                                  np.zeros((0, 4, 3), np.uint8)])  # fmt: skip
-def test_arrays_that_are_no_picture(rgb, tmp_path):
+def test_other_arrays_are_refused(rgb, tmp_path):
     for use in (lambda rgb: save_image(rgb, tmp_path / "x.png"), lambda rgb: fit_square(rgb, 8)):
         with pytest.raises(ValueError, match=r"uint8 of shape \(H, W, 3\)"):
             use(rgb)
