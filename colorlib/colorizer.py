@@ -12,7 +12,8 @@ from torch import nn
 
 from colorlib.color import join_lab, lab_to_rgb_keeping_light, rgb_to_lab, split_lab, to_tensor, to_uint8
 from colorlib.config import check_render_size, check_saturation, pick_device
-from colorlib.images import as_srgb, open_image, srgb_profile
+from colorlib.images import as_srgb, open_image
+from colorlib.srgb import srgb_profile
 from colorlib.tensors import WeightsError
 from colorlib.zoo import load_with_info
 

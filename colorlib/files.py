@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,13 +20,14 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".colorlib-", suffix=".part")  # any name has room
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; ours are ordinary
+        with suppress(OSError):  # network drives and FAT refuse it
+            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; ours are ordinary
         os.replace(temporary, path)
     except BaseException:  # also KeyboardInterrupt: no half-written file stays behind
         Path(temporary).unlink(missing_ok=True)

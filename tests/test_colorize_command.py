@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import colorlib
-from colorlib import WeightsInfo, images
+from colorlib import WeightsInfo, srgb
 from colorlib import __main__ as cli
 
 
@@ -75,7 +75,7 @@ def test_folders_keep_their_structure_and_files_their_format(run, tmp_path):
     assert files("out") == ["a.jpg", "deep/c.WEBP", "deep/er/b.png", "no_suffix.png", "single.tif"]
     for name in ("a.jpg", "deep/er/b.png", "deep/c.WEBP"):
         with Image.open(f"out/{name}") as result:
-            assert result.size == (40, 24) and result.info["icc_profile"] == images.srgb_profile()
+            assert result.size == (40, 24) and result.info["icc_profile"] == srgb.srgb_profile()
         assert_same_lightness(f"album/{name}", f"out/{name}")
 
 

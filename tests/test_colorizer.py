@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 from torch import nn
 
 import colorlib
-from colorlib import WeightsInfo, images, zoo
+from colorlib import WeightsInfo, images, srgb, zoo
 from colorlib import colorizer as colorizer_module
 from colorlib.colorizer import Colorizer, paint, upsample_ab
 from colorlib.tensors import WeightsError
@@ -196,7 +196,7 @@ def test_exif_too_long_for_a_jpeg_is_dropped(photo, tmp_path):
 
 
 def test_a_pil_image_is_turned_and_converted_like_its_file(vivid, photo):
-    swapped = bytearray(images.srgb_profile())
+    swapped = bytearray(srgb.srgb_profile())
     red, green = swapped.index(b"rXYZ"), swapped.index(b"gXYZ")
     swapped[red : red + 4], swapped[green : green + 4] = b"gXYZ", b"rXYZ"
     profile = bytes(swapped).replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
@@ -208,7 +208,7 @@ def test_a_pil_image_is_turned_and_converted_like_its_file(vivid, photo):
         assert image.size == (91, 77)  # the caller's image is unchanged
     np.testing.assert_array_equal(from_image, vivid.colorize(file))
     assert mean_change_of_lightness(photo[..., [1, 0, 2]].swapaxes(0, 1), from_image) < 1.5
-    assert from_image.info["icc_profile"] == images.srgb_profile()
+    assert from_image.info["icc_profile"] == srgb.srgb_profile()
 
 
 def test_a_pil_image_of_a_damaged_file_is_refused(vivid, photo):

@@ -1,0 +1,138 @@
+"""From a decoded image of any kind to 8-bit sRGB: bit depth, profile, transparency, orientation, metadata."""
+
+from contextlib import suppress
+from functools import cache
+from io import BytesIO
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
+
+TURNS = {  # EXIF orientation -> what brings the image upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+# A TIFF keeps these among the tags that describe its pixels, which must not be copied.
+TIFF_TAGS = (
+    ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.Software,
+    ExifTags.Base.DateTime, ExifTags.Base.Artist, ExifTags.Base.Copyright, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo,
+)  # fmt: skip
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags
+WHITES = {"F": (1, 255, 4095, 65535), "I": (255, 4095, 65535)}  # the usual values of white
+SLACK = 1.02  # of white: a few brighter pixels are noise
+SAME = 2  # of 255: a profile that changes no color by more is sRGB
+
+
+def to_srgb(image: Image.Image) -> Image.Image:
+    """Convert a loaded image of any mode to RGB, sRGB, upright, on white.
+
+    Returns:
+        A new image whose `info` has nothing but "exif" (bytes, without the orientation) and "dpi", if the file had
+        them.
+    """
+    exif, turn = _metadata(image)
+    profile, dpi = image.info.get("icc_profile"), image.info.get("dpi")
+    alpha = _alpha(image)
+    rgb = _apply_profile(_to_8_bits(image), profile)
+    if alpha is not None:
+        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
+    rgb = rgb.transpose(turn) if turn is not None else rgb
+    rgb.info = {"exif": exif} if exif else {}
+    if dpi:
+        rgb.info["dpi"] = tuple(
+            float(value) for value in (dpi if turn in (None, *list(TURNS.values())[:3]) else dpi[::-1])
+        )
+    return rgb
+
+
+@cache
+def srgb_profile() -> bytes:
+    """Return the ICC profile of sRGB, to embed in saved images."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def _metadata(image: Image.Image) -> tuple[bytes | None, Image.Transpose | None]:
+    """Return the EXIF of an image, without the orientation and without tags that can't be written, and its turn."""
+    tags, turn = {}, None
+    with suppress(Exception):  # damaged metadata makes Pillow raise all kinds of errors
+        exif = image.getexif()
+        turn = TURNS.get(exif.get(ExifTags.Base.Orientation))
+        names = TIFF_TAGS if image.format == "TIFF" else tuple(exif)
+        for name in names:
+            with suppress(Exception):
+                value = exif.get_ifd(name) if name in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo) else exif.get(name)
+                if value not in (None, {}) and name != ExifTags.Base.Orientation:
+                    tags[name] = value
+    written = Image.Exif()
+    for name, value in _writable(tags).items():
+        written[name] = value
+    return (written.tobytes() if len(written) else None), turn
+
+
+def _writable(tags: dict) -> dict:
+    """Return the tags that can be written as EXIF, also within nested directories."""
+    kept = {}
+    for tag, value in tags.items():
+        value = _writable(value) if isinstance(value, dict) else value
+        with suppress(Exception):  # text in a number's place, a negative unsigned number ...
+            directory = TiffImagePlugin.ImageFileDirectory_v2()
+            directory[tag] = value
+            directory.tobytes(8)
+            kept[tag] = value
+    return kept
+
+
+def _alpha(image: Image.Image) -> Image.Image | None:
+    """Return the opacity of an image, mode "L"; None if it has no transparency."""
+    transparent = image.info.get("transparency")
+    if image.mode.startswith("I;16") and isinstance(transparent, int):
+        return Image.fromarray(np.where(np.asarray(image) == transparent, 0, 255).astype(np.uint8))
+    return image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit, 32-bit and floating point gray to mode "L", where Pillow would clip; return others unchanged."""
+    if image.mode[0] not in "IF":  # I, I;16, I;16B, F
+        return image
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
+    tags = getattr(image, "tag_v2", {})
+    low, high = np.percentile(values, (0.1, 99.9))
+    black = min(0.0, float(low)) if low < -0.02 * high else 0.0
+    if image.mode.startswith("I;16"):
+        white = 2 ** tags.get(BITS_PER_SAMPLE, (16,))[0] - 1
+    else:
+        usual = [white for white in WHITES[image.mode] if black == 0 and high <= SLACK * white]
+        white = usual[0] if usual else float(high)
+    shares = ((values - black) / max(white - black, 1e-12)).clip(0, 1)
+    shares = 1 - shares if tags.get(PHOTOMETRIC) == 0 else shares  # white is zero, which Pillow knows for 8 bits only
+    return Image.fromarray((shares * 255 + 0.5).astype(np.uint8))
+
+
+def _apply_profile(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
+    """Convert any 8-bit mode to RGB, using the embedded profile if it is valid and fits the image."""
+    with suppress(ImageCms.PyCMSError, OSError, KeyError):  # a broken or unknown profile is ignored
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc_profile or b""))
+        mode = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}[profile.profile.xcolor_space.strip()]
+        fits = {"L": _is_gray(image), "RGB": image.mode != "CMYK", "CMYK": image.mode == "CMYK"}[mode]
+        if fits:
+            transform = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
+            if mode != "RGB" or not _is_srgb(transform):
+                return ImageCms.applyTransform(image.convert(mode), transform)
+    return image.convert("RGB")
+
+
+def _is_gray(image: Image.Image) -> bool:
+    """Return whether an image stores gray, be it in a palette."""
+    if image.mode == "P":
+        colors = np.reshape(image.getpalette("RGB"), (-1, 3))
+        return not np.ptp(colors, axis=1).any()
+    return image.mode in ("1", "L", "LA", "La")
+
+
+def _is_srgb(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Return whether a transform from RGB to sRGB changes grays and strong colors by no more than rounding does."""
+    ramp = np.arange(256, dtype=np.uint8)
+    colors = np.stack([ramp, 0 * ramp, 0 * ramp], axis=1)
+    probe = np.concatenate([np.repeat(ramp[:, None], 3, axis=1), colors, np.roll(colors, 1, 1), np.roll(colors, 2, 1)])
+    after = np.asarray(ImageCms.applyTransform(Image.fromarray(probe[None]), transform))
+    return np.abs(after[0].astype(int) - probe).max() <= SAME
