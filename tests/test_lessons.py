@@ -130,8 +130,8 @@ EXERCISES = [
             "swapped": lambda rgb, amount: faded(255 - rgb).round().astype(np.uint8),
             "white should": lambda rgb, amount: rgb,
             "black should": lambda rgb, amount: (rgb * 0.82).round().astype(np.uint8),
-            "amount 1 ": lambda rgb, amount: rgb.clip(76, 209),
-            "amount 0 ": lambda rgb, amount: faded(rgb).round().astype(np.uint8),
+            "not only the ends": lambda rgb, amount: rgb.clip(76, 209),
+            "Blend with the original": lambda rgb, amount: faded(rgb).round().astype(np.uint8),
             "round()": lambda rgb, amount: faded(rgb, amount).astype(np.uint8),
             "ZeroDivisionError": lambda rgb, amount: 1 / 0,
         },
@@ -291,7 +291,7 @@ def test_patch_explorer():
     assert f"{expected.mean():.2f}" in figure.axes[1].get_title()
     panel = pix2pix.patch_explorer(discriminator, L, ab)
     before = panel.picture.value
-    for name, value in (("picture", 1), ("saturation", 0.5), ("turn", 120)):
+    for name, value in (("image", 1), ("saturation", 0.5), ("turn", 120)):
         panel.controls[name].value = value
         assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
         before = panel.picture.value
@@ -335,7 +335,7 @@ def test_a_scene_classifier_learns_more_than_label_frequencies():
     known, held_out = colorlib.paint_scenes(400, 32, 0), colorlib.paint_scenes(200, 32, 1)
     loaders = scene_labels.scene_label_loaders(known, held_out, crop=32, batch_size=16)
     encoder = colorlib.resnet_unet("resnet18", None).encoder
-    classifier = GrayClassifier(encoder, N_FEATURES["resnet18"], len(scene_labels.LABELS))
+    classifier = GrayClassifier(encoder, N_FEATURES, len(scene_labels.LABELS))
     fit_classifier(classifier, loaders, loss="multilabel", epochs=3)
     frequent = scene_labels.labels_of(known.objects).mean(dim=0) > 0.5
     baseline = ((loaders.test.labels > 0.5) == frequent).float().mean().item()
@@ -379,9 +379,10 @@ def test_hashes_ignore_prose_and_formatting_but_nothing_else():
 def test_code_of_an_experiment_is_its_function_and_what_it_draws_on():
     code = {name: set(fingerprints.code_of(chosen.run)) for name, chosen in experiments.EXPERIMENTS.items()}
     used_by_all = {"batches", "color", "data", "loop", "losses", "metrics", "scenes", "training", "unet"}
-    assert code["skips"] == {"skips"} | used_by_all
-    assert code["gan"] == {"gan", "patchgan"} | used_by_all
-    assert code["pretraining"] == {"pretraining", "resnet", "lessons.scene_labels"} | used_by_all
+    assert all({f"{name}()"} | used_by_all <= modules for name, modules in code.items())
+    assert code["gan"] - code["skips"] == {"gan()", "patchgan"}
+    assert {"pretraining", "resnet", "lessons.scene_labels"} <= code["pretraining"] - code["gan"]
+    assert not fingerprints.LEFT_OUT & set().union(*code.values())
 
 
 def test_missing_runs_are_explained(tmp_path, monkeypatch):
@@ -413,7 +414,7 @@ def test_an_experiment_is_stored_and_run_again_when_code_or_settings_change(tmp_
     assert check() == "little: no stored run"
     experiments.main(["little"])
     record, predicted = experiments.stored("little")
-    assert record["table"] == {"mean": 55.0} and record["code"].keys() == {"little", "metrics", "color"}
+    assert record["table"] == {"mean": 55.0} and record["code"].keys() == {"little()", "metrics", "color"}
     assert torch.equal(predicted["zeros"], AB["zeros"])
     assert capsys.readouterr() and check() == "little: current"
     experiments.main(["little", "--stale"])

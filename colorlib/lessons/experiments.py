@@ -129,8 +129,10 @@ def stored_training(name: str) -> tuple[dict, dict[str, torch.Tensor]]:
 
 
 def stale(name: str) -> list[str]:
-    """Return what has changed since an experiment was run: module names, its own name, "settings". Empty if nothing.
+    """Return what has changed since an experiment was run, an empty list if nothing has.
 
+    Returns:
+        Names of modules, as in "losses"; "name()" for the function itself; "settings".
     Raises:
         ValueError, FileNotFoundError: as `stored`.
     """
@@ -270,7 +272,7 @@ def pretraining(
             net = resnet_unet("resnet18", None)
             if name == "pretrained":
                 known, held_out = paint_scenes(n_labeled, size, seed + 100), paint_scenes(n_test, size, VALID_SEED)
-                classifier = GrayClassifier(net.encoder, N_FEATURES["resnet18"], len(LABELS))
+                classifier = GrayClassifier(net.encoder, N_FEATURES, len(LABELS))
                 labeled = scene_label_loaders(known, held_out, crop, batch_size=32, seed=seed)
                 fit_classifier(classifier, labeled, loss="multilabel", epochs=label_epochs)
             seed_everything(seed)

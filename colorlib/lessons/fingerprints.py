@@ -19,7 +19,7 @@ MODULES = {  # dotted name below colorlib -> file
 
 
 def code_of(run: Callable) -> dict[str, str]:
-    """Return a hash of a function, under its name, and of each module of colorlib that it draws on.
+    """Return a hash of a function, as "name()", and of each module of colorlib that it draws on, by name.
 
     These are the modules whose names the function uses, and all that these import, directly or indirectly. Functions in
     its own file that it calls are hashed with it. Comments, docstrings, formatting and its decorators do not count.
@@ -37,7 +37,7 @@ def code_of(run: Callable) -> dict[str, str]:
     while found:
         modules |= found
         found = {m for known in found for _, m in _imports(_parse(known), MODULES[known])} - modules
-    own = {run.__name__: _hash([called[name] for name in sorted(called)])}
+    own = {f"{run.__name__}()": _hash([called[name] for name in sorted(called)])}
     return own | {module: _hash(_parse(module)) for module in sorted(modules)}
 
 

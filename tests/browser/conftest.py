@@ -290,7 +290,7 @@ class Lab:
         assert outcome["error"] is None, re.sub(r"\x1b\[[0-9;]*m", "", outcome["error"])  # without color codes
 
     def press(self, page, selector, key, times=1):
-        """Press a key on the handle of the slider tagged `selector`, as in add_class("t-hue") and ".t-hue"."""
+        """Press a key on the handle of a slider; the selector of a slider with add_class("t-hue") is ".t-hue"."""
         handle = page.locator(f"{selector} .noUi-handle").first
         handle.focus()
         for _ in range(times):
@@ -301,7 +301,7 @@ class Lab:
         page.locator(".jp-OutputArea-output", has_text=text).first.wait_for(timeout=timeout * 1000)
 
     def upload(self, page, selector, files):
-        """Choose `files` in the FileUpload tagged `selector`."""
+        """Choose `files` in the FileUpload with this CSS selector."""
         with page.expect_file_chooser() as chooser:
             page.locator(selector).click()
         chooser.value.set_files(files)

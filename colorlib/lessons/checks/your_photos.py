@@ -34,8 +34,8 @@ def fade(attempt: Callable[[np.ndarray, float], np.ndarray]) -> Verdict:
             error = np.asarray(attempt(ramp.copy(), amount), dtype=float) - exact
             worst = np.abs(error).max()
             if worst > 2:
-                hint = "Every value moves." if amount == 1 else "Blend with the original."
-                return f"not yet: at amount {amount:g} a value is off by {worst:.0f} of 255. {hint}"
+                hint = "All values change, not only the ends." if amount == 1 else "Blend with the original."
+                return f"not yet: at amount {amount:g}, a value is off by {worst:.0f} of 255. {hint}"
             if error.mean() < -0.2:
                 return "nearly: astype cuts the decimals off, so the image gets darker. Use round() before it."
         return "correct: contrast is lost for good once it is rounded to whole numbers."

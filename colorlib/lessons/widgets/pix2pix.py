@@ -54,12 +54,12 @@ def patch_map(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor, satur
 def patch_explorer(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor) -> FigurePanel:
     """Return controls for the image of the batch (L, ab), its saturation and its hues, over `patch_map`."""
 
-    def draw(picture: int, saturation: float, turn: float) -> Figure:
-        return patch_map(discriminator, L[picture], ab[picture], saturation, turn)
+    def draw(image: int, saturation: float, turn: float) -> Figure:
+        return patch_map(discriminator, L[image], ab[image], saturation, turn)
 
     return FigurePanel(
         draw,
-        picture=widgets.IntSlider(0, 0, len(L) - 1, description="picture"),
+        image=widgets.IntSlider(0, 0, len(L) - 1, description="image"),
         saturation=widgets.FloatSlider(1.0, min=0.0, max=2.0, step=0.1, description="saturation"),
         turn=widgets.IntSlider(0, -180, 180, step=15, description="turn (°)"),
     )

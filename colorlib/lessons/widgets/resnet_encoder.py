@@ -44,11 +44,11 @@ def feature_maps(generators: dict[str, ResNetUNet], L: torch.Tensor, stage: str)
 def feature_explorer(generators: dict[str, ResNetUNet], L: torch.Tensor) -> FigurePanel:
     """Return controls for the image of a batch L (B, 1, H, W) and the depth, over `feature_maps`."""
 
-    def draw(picture: int, stage: str) -> Figure:
-        return feature_maps(generators, L[picture], stage)
+    def draw(image: int, stage: str) -> Figure:
+        return feature_maps(generators, L[image], stage)
 
     return FigurePanel(
         draw,
-        picture=widgets.IntSlider(0, 0, len(L) - 1, description="picture", continuous_update=False),
+        image=widgets.IntSlider(0, 0, len(L) - 1, description="image", continuous_update=False),
         stage=widgets.SelectionSlider(options=list(STAGES), value="1/4", description="depth", continuous_update=False),
     )
