@@ -1,6 +1,8 @@
 """The command line: `colorlib colorize`, `colorlib train` and `colorlib evaluate`."""
 
 import argparse
+import io
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -25,23 +27,18 @@ def colorize(options: argparse.Namespace) -> int:
     from colorlib.albums import color_album
     from colorlib.colorizer import Colorizer
 
-    failures = []
-
-    def failed(sentence: str) -> None:
-        failures.append(sentence)
-        tqdm.write(f"colorlib: {' '.join(sentence.splitlines())}", file=sys.stderr)
-
-    done = color_album(
+    tally = color_album(
         Colorizer.from_pretrained(options.weights, options.device),
         options.inputs,
         options.out,
-        failed,
+        lambda sentence: tqdm.write(f"colorlib: {sentence}", file=sys.stderr),
         render_size=options.render_size,
         saturation=options.saturation,
         overwrite=options.overwrite,
     )
-    print(f"{done} colored, {len(failures)} failed; results are in {options.out}")
-    return 1 if failures else 0
+    skipped = f"{tally.skipped} skipped (their results exist; --overwrite replaces them), " if tally.skipped else ""
+    print(f"{tally.colored} colored, {skipped}{tally.failed} failed; results are in {options.out}")
+    return 1 if tally.failed else 0
 
 
 def train(options: argparse.Namespace) -> int:
@@ -95,6 +92,9 @@ def evaluate(options: argparse.Namespace) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a name that the code page lacks must not end the work
     options = _parser().parse_args(arguments)
     options.command = " ".join(["colorlib", *arguments])
     try:
@@ -194,9 +194,10 @@ examples:
   colorlib colorize album --out bolder --saturation 1.3 --weights run1/gan.safetensors
       stronger colors, from a network trained by `colorlib train`
 
-A result has its photo's name and format; GIF becomes PNG, because it has too few colors. Of two photos with the same
-name the second gets a number (1932-2.jpg). An existing result is kept and its photo counts as failed; --overwrite
-replaces results, never an input. Each photo that fails is named on one line of stderr.
+A result has its photo's name and format; GIF, which has too few colors, and formats that can't be written become PNG.
+Of two photos with the same name the second gets a number (1932-2.jpg). Photos whose result exists are skipped, so the
+same command continues an interrupted album; --overwrite replaces results, never an input. Each photo that fails is
+named on one line of stderr. An image may have 100 million pixels; COLORLIB_MAX_MEGAPIXELS=400 allows more.
 
 exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted (no half-written file is left)
 """
@@ -225,11 +226,11 @@ def _parser() -> argparse.ArgumentParser:
     data = argparse.ArgumentParser(add_help=False)
     add = data.add_argument
     add("--source", required=True, help="scenes, bundled, imagenette, imagenette-320, coco, or a folder of photos")
-    add("--size", type=int, default=64, help="side of the images, px (default: %(default)s)")
-    add("--batch-size", type=int, default=4, help="images per batch (default: %(default)s)")
-    add("--n-train", type=int, help="number of training images (default: 1500 scenes, all photos)")
-    add("--n-test", type=int, help="number of held-out images (default: 200 scenes, 5 %% of the photos)")
-    add("--seed", type=int, default=0, help="makes a training repeatable (default: %(default)s)")
+    add("--size", type=_whole(32), default=64, help="side of the images, px (default: %(default)s)")
+    add("--batch-size", type=_whole(1), default=4, help="images per batch (default: %(default)s)")
+    add("--n-train", type=_whole(1), help="number of training images (default: 1500 scenes, all photos)")
+    add("--n-test", type=_whole(1), help="number of held-out images (default: 200 scenes, 5 %% of the photos)")
+    add("--seed", type=_whole(0), default=0, help="makes a training repeatable (default: %(default)s)")
     add("--device", help="cpu, cuda or mps (default: the fastest available)")
 
     command = commands.add_parser("train", parents=[data], help="train a generator", description=train.__doc__)
@@ -240,21 +241,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, metavar="DIR", help="folder for weights and checkpoints")
     add("--resume", action="store_true", help="continue the training in --out")
     add("--init", metavar="WEIGHTS", help="start from these weights and their network")
-    add("--epochs", type=int, default=5, help="of the first stage, 0 to skip it (default: %(default)s)")
-    add("--lr", type=float, help="peak rate of the first stage (default: 0.02; resnet 0.001, encoder 0.002)")
-    add("--label-weight", type=float, default=0.0,
+    add("--epochs", type=_whole(0), default=5, help="of the first stage, 0 to skip it (default: %(default)s)")
+    add("--lr", type=_number(0), help="peak rate of the first stage (default: 0.02; resnet 0.001, encoder 0.002)")
+    add("--label-weight", type=_number(0), default=0.0,
         help="weight of classifying class folders beside L1, U-Net only (default: %(default)s)")  # fmt: skip
-    add("--gan-epochs", type=int, default=5, help="of the GAN stage (default: %(default)s)")
-    add("--gan-lr", type=float, default=8e-4, help="of generator and discriminator (default: %(default)s)")
-    add("--lambda-l1", type=float, default=20.0, help="weight of L1 beside the GAN loss (default: %(default)s)")
+    add("--gan-epochs", type=_whole(1), default=5, help="of the GAN stage (default: %(default)s)")
+    add("--gan-lr", type=_number(0), default=8e-4, help="of generator and discriminator (default: %(default)s)")
+    add("--lambda-l1", type=_number(0), default=20.0, help="weight of L1 beside the GAN loss (default: %(default)s)")
     add("--spectral-norm", action="store_true", help="in the discriminator, in place of BatchNorm")
-    add("--ema", type=float, default=0.99, help="decay per step of the averaged weights (default: %(default)s)")
-    add("--base-channels", type=int, default=16, help="width of the U-Net (default: %(default)s)")
-    add("--n-down", type=int, default=4, help="how often the U-Net halves the resolution (default: %(default)s)")
-    add("--n-blocks", type=int, default=0, help="residual blocks at its bottleneck (default: %(default)s)")
+    add("--ema", type=_number(0, 1), default=0.99, help="decay per step of the averaged weights (default: %(default)s)")
+    add("--base-channels", type=_whole(1), default=16, help="width of the U-Net (default: %(default)s)")
+    add("--n-down", type=_whole(1), default=4, help="how often the U-Net halves the resolution (default: %(default)s)")
+    add("--n-blocks", type=_whole(0), default=0, help="residual blocks at its bottleneck (default: %(default)s)")
     add("--arch", default="resnet18", help="encoder of the resnet models (default: %(default)s)")
     add("--encoder", default="imagenet", metavar="WEIGHTS", help="of the resnet models: imagenet, none, or a file")
-    add("--store-size", type=int, help="side at which photos are stored to be cropped, px (default: 2 x size)")
+    add("--store-size", type=_whole(1), help="side at which photos are stored to be cropped, px (default: 2 x size)")
     add("--vary-tone", action="store_true", help="augment lightness, to color stored gray photos and old prints")
 
     command = commands.add_parser("evaluate", parents=[data], help="score weights", description=evaluate.__doc__)
@@ -275,6 +276,33 @@ def _checked(number: type, check: Callable) -> Callable[[str], float]:
             return check(value)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse
+
+
+def _whole(lowest: int) -> Callable[[str], int]:
+    """Return an argument type: a whole number of at least `lowest`."""
+
+    def parse(text: str) -> int:
+        if not text.strip().lstrip("+").isdecimal() or int(text) < lowest:
+            raise argparse.ArgumentTypeError(f"it must be a whole number of at least {lowest}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+def _number(lowest: float, highest: float = math.inf) -> Callable[[str], float]:
+    """Return an argument type: a finite number from `lowest` to `highest`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and lowest <= value <= highest):
+            limits = f"at least {lowest:g}" if highest == math.inf else f"from {lowest:g} to {highest:g}"
+            raise argparse.ArgumentTypeError(f"it must be a number {limits}, got {text!r}")
+        return value
 
     return parse
 

@@ -1,5 +1,6 @@
 """From the bytes of a file to a loaded PIL image: formats, size limits, damage, pages."""
 
+import os
 import struct
 import zlib
 from io import BytesIO
@@ -7,7 +8,7 @@ from pathlib import PurePath
 
 from PIL import Image, UnidentifiedImageError
 
-MAX_PIXELS = 100_000_000  # 300 MB when decoded
+MAX_PIXELS = int(1e6 * float(os.environ.get("COLORLIB_MAX_MEGAPIXELS", 100)))  # 100 million take 300 MB
 # Photo formats only: Pillow's EPS reader, for example, would pass an untrusted file to Ghostscript.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 RAW_SUFFIXES = {

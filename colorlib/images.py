@@ -20,6 +20,7 @@ SAVE_FORMATS = {
     ".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
 }  # fmt: skip
 READ_ONLY = {".apng", ".dib", ".j2k", ".jpf", ".jpx", ".pbm", ".pgm", ".pnm", ".ppm"}
+SUFFIXES = {*SAVE_FORMATS, *READ_ONLY, *decoding.HEIF_SUFFIXES, *decoding.RAW_SUFFIXES}  # of image files
 # No chroma subsampling: it would halve the resolution of the very channels that this package adds.
 SAVE_OPTIONS = {
     "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}, "AVIF": {"quality": 90},
@@ -93,12 +94,11 @@ def find_images(
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} {'is a file, not a folder' if folder.exists() else 'does not exist'}.")
-    suffixes = {*SAVE_FORMATS, *READ_ONLY, *decoding.HEIF_SUFFIXES, *decoding.RAW_SUFFIXES}
     found = []
     for parent, subfolders, names in os.walk(folder, onerror=on_error):
         subfolders[:] = [name for name in subfolders if recursive and not name.startswith(".")]
         found += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(path for path in found if path.suffix.lower() in suffixes)
+    return sorted(path for path in found if path.suffix.lower() in SUFFIXES)
 
 
 def save_image(

@@ -259,7 +259,8 @@ def error_map(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, lim
     if L.ndim != 3 or ab_pred.shape != ab_true.shape:
         raise ValueError(f"error_map() needs one image: L (1, H, W) and ab (2, H, W) twice, "
                          f"got {_shape(L)}, {_shape(ab_pred)} and {_shape(ab_true)}.")  # fmt: skip
-    error = ((ab_pred - ab_true).detach().abs().mean(0) * AB_SCALE).cpu().numpy()  # (H, W), Lab units
+    ab_pred, ab_true = ab_pred.detach().cpu(), ab_true.detach().cpu()
+    error = ((ab_pred - ab_true).abs().mean(0) * AB_SCALE).numpy()  # (H, W), Lab units
     shown = {"gray": torch.zeros_like(ab_true), "prediction": ab_pred, "truth": ab_true}
     height = 0.35 + 2.1 * L.shape[-2] / L.shape[-1]
     figure, axes = plt.subplots(1, 4, figsize=(WIDTH, height), layout="compressed")

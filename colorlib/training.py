@@ -240,4 +240,5 @@ def fit_gan(
     )
     generator.load_state_dict(averaged.module.state_dict())
     generator.eval()
+    discriminator.eval()
     return history

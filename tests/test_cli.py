@@ -92,3 +92,16 @@ def test_wrong_usage_is_status_2():
     for arguments, words in (([], "COMMAND"), (["train"], "--source")):
         done = subprocess.run([sys.executable, "-m", "colorlib", *arguments], capture_output=True, text=True)
         assert done.returncode == 2 and words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--size", "0"), ("--n-test", "-1"), ("--n-train", "-3"), ("--epochs", "-1"), ("--base-channels", "0"),
+     ("--size", "8"), ("--batch-size", "x"), ("--lr", "nan"), ("--ema", "1.5"), ("--lambda-l1", "-1")],
+)  # fmt: skip
+def test_a_number_out_of_range_is_refused_before_anything_is_read(tmp_path, capsys, option, value):
+    with pytest.raises(SystemExit) as status:
+        cli.main([*TRAIN, "--out", str(tmp_path / "run"), option, value])
+    assert status.value.code == 2 and not (tmp_path / "run").exists()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"colorlib train: error: argument {option}: it must be a") and repr(value) in last

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import colorlib
-from colorlib import WeightsInfo, srgb
+from colorlib import WeightsInfo, albums, decoding, srgb
 from colorlib import __main__ as cli
 
 
@@ -88,16 +88,50 @@ def test_results_of_the_same_name_get_numbers(run):
     assert_same_lightness("f/x.png", "out/x.png")  # the PNG keeps its name, the GIF gets the number
 
 
-def test_existing_results_are_kept_without_overwrite(run):
+def test_existing_results_are_skipped_so_that_an_album_can_be_continued(run, capsys):
     make_photo("a.png"), make_photo("b.png")
     Path("out").mkdir()
     Path("out/a.png").write_text("mine")
-    status, errors = run("a.png", "b.png", "--out", "out")
-    assert status == 1
-    assert errors == [f"colorlib: a.png: {Path('out/a.png')} exists already; add --overwrite to replace it."]
+    assert cli.main(["colorize", "a.png", "b.png", "--out", "out", "--device", "cpu"]) == 0
+    assert "1 colored, 1 skipped (their results exist; --overwrite replaces them), 0 failed" in capsys.readouterr().out
     assert Path("out/a.png").read_text() == "mine" and files("out") == ["a.png", "b.png"]
     assert run("a.png", "b.png", "--out", "out", "--overwrite") == (0, [])
     assert colorlib.read_image("out/a.png").shape == (24, 40, 3)
+
+
+def test_names_with_dots_are_kept_whole(run):
+    for name in ("Oma 12.05.1932", "Oma 12.05.1933"):
+        make_photo("photo.png").rename(name)
+    assert run("Oma 12.05.1932", "Oma 12.05.1933", "--out", "out") == (0, [])
+    assert files("out") == ["Oma 12.05.1932.png", "Oma 12.05.1933.png"]
+
+
+def test_formats_that_can_only_be_read_become_png(run):
+    make_photo("in/a.ppm"), make_photo("in/b.gif")
+    assert run("in", "--out", "out") == (0, [])
+    assert files("out") == ["a.png", "b.png"]
+
+
+def test_photos_that_cannot_be_read_are_named_also_in_folders(run):
+    make_photo("in/a.png")
+    Path("in/b.NEF").write_bytes(b"MM")
+    status, errors = run("in", "--out", "out")
+    assert status == 1 and errors == [f"colorlib: {Path('in/b.NEF')} {decoding.RAW_ADVICE}."]
+
+
+def test_results_of_many_photos_of_one_name_are_numbered(tmp_path):
+    inputs = [tmp_path / str(number) / "scan.jpg" for number in range(2000)]
+    results = [result.name for _, result in albums.plan_results(inputs, tmp_path / "out", pytest.fail)]
+    assert results == ["scan.jpg", *(f"scan-{number}.jpg" for number in range(2, 2001))]
+
+
+def test_a_code_page_without_a_name_does_not_end_the_work(weights, tmp_path):
+    make_photo(tmp_path / "in" / "祖母.png")
+    command = [sys.executable, "-m", "colorlib", "colorize", "in", "gone 祖.png", "--out", "out", "--weights", weights]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1251"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == 1 and b"1 colored, 1 failed" in done.stdout and b"Traceback" not in done.stderr
+    assert files(tmp_path / "out") == ["祖母.png"]
 
 
 @pytest.mark.parametrize("how", ["folder", "symbolic link", "hard link", "another input's name"])

@@ -236,7 +236,7 @@ def test_arrays_are_colored_and_left_unchanged(vivid, photo):
         (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\)"),
         (np.zeros(4, np.uint8), r"\(4,\)"),
         ([[1, 2]], "PIL image or a uint8 array, got list"),
-        (Image.new("RGB", (0, 5)), "it has no pixels"),
+        (Image.new("RGB", (0, 5)), "has no pixels"),
     ],
 )
 def test_other_types_and_shapes_are_refused(image, words, vivid):
