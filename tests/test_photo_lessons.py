@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 import colorlib
 from colorlib.color import rgb_to_lab, to_tensor
@@ -39,6 +39,12 @@ def jpeg(width, height, **options):
     buffer = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(buffer, format="JPEG", **options)
+    return buffer.getvalue()
+
+
+def png(width, height, **options):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), "gray").save(buffer, format="PNG", **options)
     return buffer.getvalue()
 
 
@@ -126,12 +132,42 @@ def test_shrink_keeps_the_aspect_ratio_and_drops_metadata():
     assert photo_panel.shrink(image, 9000).size == image.size and image.info, "the image itself must not change"
 
 
-def test_to_jpeg_keeps_metadata_and_color():
+def test_a_download_keeps_metadata_and_color():
     image = Image.new("RGB", (32, 32), "orange")
-    image.info = {"exif": Image.Exif().tobytes(), "icc_profile": b"profile"}
-    back = Image.open(io.BytesIO(photo_panel.to_jpeg(image)))
+    image.info = {"exif": Image.Exif().tobytes(), "icc_profile": b"profile", "dpi": (300, 300)}
+    suffix, file = photo_panel.to_file(image)
+    back = Image.open(io.BytesIO(file))
+    assert suffix == ".jpg" and back.format == "JPEG" and back.info["dpi"] == (300, 300)
     assert back.info["icc_profile"] == b"profile" and "exif" in back.info
     assert np.abs(np.asarray(back, dtype=int) - np.asarray(image)).max() <= 3
+
+
+def long_exif():
+    """A PNG whose EXIF has 70,000 bytes, more than a JPEG can hold."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "x" * 70_000
+    return png(30, 20, exif=exif), (30, 20)
+
+
+def wide():
+    """A panorama of more pixels per side than a JPEG can have."""
+    return png(65_501, 1), (65_501, 1)
+
+
+@pytest.mark.parametrize("made", [long_exif, wide])
+def test_what_a_jpeg_cannot_hold_is_downloaded_as_png(colorizer, made, monkeypatch):
+    content, size = made()
+    panel, sent = photo_panel.own_photo(colorizer), []
+    monkeypatch.setattr(panel.download, "send", lambda message, buffers: sent.append((message, *buffers)))
+    panel.upload.value = uploaded("Oma 12.05.1932", content)
+    assert panel.status.value == f"Oma 12.05.1932: {size[0]} × {size[1]} pixels"
+    panel.download.send_file(panel.download, {}, [])
+    [(message, file)] = sent
+    assert message == {"name": "Oma 12.05.1932-colored.png", "type": "image/png"}
+    image = Image.open(io.BytesIO(file))
+    assert (image.format, image.size) == ("PNG", size)
+    if made is long_exif:
+        assert len(image.getexif()[ExifTags.Base.ImageDescription]) == 70_000
 
 
 def test_the_panel_redraws_for_each_control(colorizer, photo):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from colorlib.color import rgb_to_lab, to_tensor
 from colorlib.colorizer import Colorizer
-from colorlib.images import SAVE_OPTIONS, ImageReadError, open_image
+from colorlib.images import MAX_JPEG_EXIF, MAX_JPEG_SIDE, SUFFIXES, ImageReadError, open_image, write_image
 from colorlib.lessons.aging import to_luma
 
 PREVIEW = 720  # longer side of the images on the page, pixels; the download has full size
@@ -41,23 +41,25 @@ BEFORE_AFTER = """\
 </div>"""
 
 
-def to_jpeg(image: Image.Image, quality: int | None = None) -> bytes:
-    """Return an image as the bytes of a JPEG file, with its EXIF data and color profile.
+def to_file(image: Image.Image) -> tuple[str, bytes]:
+    """Return an image as a JPEG file, or as a PNG file if a JPEG can't hold its size or its EXIF data.
 
     Args:
-        image: RGB.
-        quality: 1 to 95; None for the quality of `save_image`.
+        image: RGB; its metadata and color profile are kept.
+    Returns:
+        The suffix of the file, ".jpg" or ".png", and its bytes.
     """
-    options = SAVE_OPTIONS["JPEG"] | ({"quality": quality, "subsampling": 2} if quality else {})
-    kept = {key: image.info[key] for key in ("exif", "icc_profile") if image.info.get(key)}
+    fits = max(image.size) <= MAX_JPEG_SIDE and len(image.info.get("exif", b"")) <= MAX_JPEG_EXIF
     buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", **options, **kept)
-    return buffer.getvalue()
+    write_image(image, buffer, "JPEG" if fits else "PNG")
+    return ".jpg" if fits else ".png", buffer.getvalue()
 
 
 def data_uri(image: Image.Image) -> str:
     """Return an image as a data URI, the `src` of an <img> that needs no file and no server."""
-    return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image, quality=88)).decode()
+    buffer = io.BytesIO()
+    write_image(image, buffer, "JPEG", quality=88, subsampling=2)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def before_after(
@@ -105,9 +107,11 @@ def read_upload(value: tuple[Mapping, ...]) -> tuple[str, Image.Image]:
     return name, open_image(file)
 
 
-def colored_name(name: str) -> str:
-    """Return the file name for the colored version of a photo: "ann.png" -> "ann-colored.jpg"."""
-    return f"{name.rpartition('.')[0] or name or 'photo'}-colored.jpg"
+def colored_name(name: str, suffix: str = ".jpg") -> str:
+    """Return the file name for a colored photo: "ann.png" -> "ann-colored.jpg", "ann 5.1" -> "ann 5.1-colored.jpg"."""
+    stem, dot, end = name.rpartition(".")
+    known = f".{end}".lower() in SUFFIXES
+    return f"{stem if stem and known else name or 'photo'}-colored{suffix}"
 
 
 class DownloadButton(anywidget.AnyWidget):
@@ -256,7 +260,8 @@ class PhotoPanel(widgets.VBox):
     def make_file(self) -> tuple[str, bytes] | None:
         """Color the photo at full size; return name and bytes of the file, or None if coloring failed."""
         with self.reporting("coloring the photo at full size …"):
-            return colored_name(self.name), to_jpeg(self.color(self.photo))
+            suffix, file = to_file(self.color(self.photo))
+            return colored_name(self.name, suffix), file
         return None
 
     @contextmanager
