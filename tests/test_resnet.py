@@ -1,4 +1,4 @@
-"""The ResNet U-Net: truly pretrained, rightly fed, and safe where fastai's parts are not."""
+"""The ResNet U-Net: its pretrained weights, its input, and the problems of fastai's parts that it avoids."""
 
 import copy
 
@@ -7,14 +7,15 @@ import torch
 from torchvision.models import resnet18
 
 import colorlib
-from colorlib import resnet
-from colorlib.files import WeightsError, save_tensors
+from colorlib import WeightsInfo, resnet
 from colorlib.resnet import GRAY_MEAN, GRAY_STD, encoder_state, resnet_unet, save_encoder
+from colorlib.tensors import WeightsError, save_tensors
+from colorlib.zoo import read_info
 
 
 @pytest.fixture(scope="module")
 def imagenet_like() -> dict[str, torch.Tensor]:
-    """The weights of a torchvision ResNet-18, random, but in the form that ImageNet's come in."""
+    """Random weights of a torchvision ResNet-18, in the format of ImageNet's."""
     torch.manual_seed(1)
     return resnet18(weights=None).state_dict()
 
@@ -26,23 +27,23 @@ def generator() -> resnet.ResNetUNet:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (31, 45), (96, 64)])
-def test_plain_bounded_tensors_of_any_size(generator, height, width):
+def test_the_output_is_a_plain_tensor_of_the_size_of_the_input(generator, height, width):
     ab = generator.eval()(torch.rand(2, 1, height, width) * 2 - 1)
     generator.train()
     assert type(ab) is torch.Tensor and ab.shape == (2, 2, height, width) and ab.abs().max() <= 1
 
 
-def test_the_size_is_that_of_fastais(generator):
+def test_the_number_of_parameters_is_that_of_fastais(generator):
     assert sum(p.numel() for p in generator.parameters()) == 31_099_672
 
 
-def test_every_batchnorm_trains(generator):
+def test_every_batchnorm_is_in_training_mode():
     fresh = resnet_unet("resnet18", None)
     assert all(m.training for m in fresh.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
-def test_imagenet_weights_arrive_in_the_encoder(imagenet_like, monkeypatch):
-    """On R = G = B, our encoder answers as the whole ResNet's layers do on normalized RGB."""
+def test_the_encoder_computes_what_the_imagenet_resnet_does(imagenet_like, monkeypatch):
+    """On R = G = B, its features are those of torchvision's layers on normalized RGB."""
     monkeypatch.setattr(resnet, "fetch_encoder_weights", lambda arch: imagenet_like)
     ours = resnet_unet("resnet18", "imagenet").eval()
     theirs = resnet18(weights=None)
@@ -57,11 +58,11 @@ def test_imagenet_weights_arrive_in_the_encoder(imagenet_like, monkeypatch):
     hook = ours.encoder.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
     ours(L)
     hook.remove()
-    assert torch.allclose(torch.as_tensor(seen[0][0]), gray, atol=1e-5), "the encoder gets gray in ImageNet's scale"
+    assert torch.allclose(torch.as_tensor(seen[0][0]), gray, atol=1e-5)
     assert torch.allclose(torch.as_tensor(seen[0][1]), x, atol=1e-3)
 
 
-def test_a_file_of_an_encoder_is_used_and_a_wrong_one_named(imagenet_like, tmp_path):
+def test_the_encoder_can_start_from_a_file(imagenet_like, tmp_path):
     path = tmp_path / "encoder.safetensors"
     save_tensors(encoder_state(imagenet_like), path, {})
     loaded = resnet_unet("resnet18", path).encoder.state_dict()
@@ -74,7 +75,7 @@ def test_a_file_of_an_encoder_is_used_and_a_wrong_one_named(imagenet_like, tmp_p
         resnet_unet("vgg16", None)
 
 
-def test_it_copies_after_training_and_survives_channels_last(generator):
+def test_it_can_be_copied_after_training_in_channels_last(generator):
     generator.to(memory_format=torch.channels_last).train()
     generator(torch.rand(2, 1, 64, 64)).mean().backward()
     twin = copy.deepcopy(generator)
@@ -93,7 +94,8 @@ def test_it_comes_back_from_its_file(generator, tmp_path):
 
 def test_a_saved_encoder_comes_back_in_half_precision(generator, tmp_path):
     path = tmp_path / "encoder.safetensors"
-    save_encoder(generator.encoder, path, {"accuracy": 0.1})
+    save_encoder(generator.encoder, path, WeightsInfo(scores={"valid_accuracy": 0.1}))
+    assert read_info(path).scores == {"valid_accuracy": 0.1}
     again = resnet_unet("resnet18", path).encoder.state_dict()
     for name, value in generator.encoder.state_dict().items():
         assert again[name].dtype == value.dtype and torch.allclose(again[name], value, rtol=1e-3, atol=1e-6), name

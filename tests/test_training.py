@@ -1,18 +1,16 @@
-"""Training: it learns, it stops where it is told, and it goes on as if it had never stopped."""
+"""Training: it learns, it can be interrupted, and a resumed training equals an uninterrupted one."""
 
 import math
-import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from colorlib import loop, losses, training
-from colorlib.batches import NO_LABEL
+from colorlib import config, loop, losses, training
 from colorlib.data import make_loaders
-from colorlib.loop import History
 from colorlib.patchgan import PatchDiscriminator
 from colorlib.training import fit_gan, fit_reconstruction, reconstruction_step
 from colorlib.unet import UNet
@@ -36,7 +34,7 @@ def test_steps_lower_the_loss_on_one_batch(loaders, loss):
     assert values[-1] < 0.5 * values[0]
 
 
-def test_a_fit_learns_and_writes_it_down(loaders):
+def test_a_fit_learns_and_records_its_epochs(loaders):
     net = small_net()
     history = fit_reconstruction(net, loaders, epochs=6, lr=1e-2)
     assert history["epoch"] == [1, 2, 3, 4, 5, 6] and not history.interrupted and history.seconds > 0
@@ -49,12 +47,12 @@ def test_a_fit_learns_and_writes_it_down(loaders):
 
 
 def stop_after(batches: int, monkeypatch) -> None:
-    """Send this process a Ctrl-C during the given training step."""
+    """Press Ctrl-C during the given training step."""
     real_step, calls = training.reconstruction_step, iter(range(10_000))
 
     def step(*arguments):
         if next(calls) == batches:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return real_step(*arguments)
 
     monkeypatch.setattr(training, "reconstruction_step", step)
@@ -73,7 +71,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(loaders, tmp_path, monke
         stopped = fit_reconstruction(net, loaders, epochs=3, checkpoint=path)
     assert stopped.interrupted and len(stopped.rows) < 3
 
-    net = UNet(base_channels=4, n_down=2, dropout=0.2)  # another process would start from anything
+    net = UNet(base_channels=4, n_down=2, dropout=0.2)  # as in another process: other weights, another seed
     torch.manual_seed(99)
     history = fit_reconstruction(net, loaders, epochs=3, checkpoint=path, resume=True)
     assert not history.interrupted and history["epoch"] == [1, 2, 3]
@@ -82,10 +80,10 @@ def test_a_resumed_training_equals_an_uninterrupted_one(loaders, tmp_path, monke
         assert torch.equal(net.state_dict()[name], value), name
 
     done = fit_reconstruction(net, loaders, epochs=3, checkpoint=path, resume=True)
-    assert done.rows == history.rows, "resuming what is finished trains no further"
+    assert done.rows == history.rows  # a finished training is not continued
 
 
-def test_an_interruption_without_a_checkpoint_keeps_what_was_learned(loaders, monkeypatch, capsys):
+def test_an_interruption_without_a_checkpoint_keeps_the_weights(loaders, monkeypatch, capsys):
     net, before = small_net(), small_net().state_dict()
     handler = signal.getsignal(signal.SIGINT)
     stop_after(2, monkeypatch)
@@ -95,7 +93,7 @@ def test_an_interruption_without_a_checkpoint_keeps_what_was_learned(loaders, mo
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_checkpoints_are_written_along_the_way(loaders, tmp_path, monkeypatch):
+def test_checkpoints_are_written_during_an_epoch(loaders, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     written = []
     monkeypatch.setattr(loop, "_save", lambda path, state, settings, history, place, sums: written.append(dict(place)))
@@ -103,7 +101,7 @@ def test_checkpoints_are_written_along_the_way(loaders, tmp_path, monkeypatch):
     assert [place["batch"] for place in written[:3]] == [1, 2, 3]
 
 
-def test_a_checkpoint_is_never_overwritten_or_mixed_up(loaders, tmp_path):
+def test_a_checkpoint_is_not_overwritten_or_resumed_with_other_settings(loaders, tmp_path):
     path = tmp_path / "c.pt"
     fit_reconstruction(small_net(), loaders, epochs=1, checkpoint=path)
     with pytest.raises(FileExistsError, match="resume=True"):
@@ -115,35 +113,35 @@ def test_a_checkpoint_is_never_overwritten_or_mixed_up(loaders, tmp_path):
         fit_reconstruction(small_net(), loaders, epochs=1, checkpoint=path, resume=True)
 
 
-def test_an_unknown_loss_is_answered_with_the_known_ones(loaders):
+def test_an_unknown_loss_is_refused(loaders):
     with pytest.raises(ValueError, match="'l3'.*l1, l2, huber"):
         fit_reconstruction(small_net(), loaders, loss="l3")
 
 
 @pytest.fixture(scope="module")
 def labeled(tmp_path_factory):
-    """Made-up photos of two classes that light alone tells apart: stripes across, and stripes down."""
+    """Photos of two classes that differ in lightness: horizontal stripes and vertical stripes."""
     folder = tmp_path_factory.mktemp("labeled")
     rng = np.random.default_rng(0)
-    for name in ("across", "down"):
+    for name in ("horizontal", "vertical"):
         (folder / name).mkdir()
         for i in range(20):
             stripes = np.repeat(rng.integers(0, 256, (8, 1, 3)), 4, axis=0) * np.ones((1, 32, 1))
-            picture = stripes if name == "across" else stripes.swapaxes(0, 1)
-            Image.fromarray(picture.astype(np.uint8)).save(folder / name / f"{i}.png")
+            rgb = stripes if name == "horizontal" else stripes.swapaxes(0, 1)
+            Image.fromarray(rgb.astype(np.uint8)).save(folder / name / f"{i}.png")
     return make_loaders(folder, size=32, batch_size=4, n_test=2, labels=True)
 
 
-def test_a_network_learns_to_name_what_it_colors(labeled, tmp_path):
+def test_a_network_can_learn_class_labels_beside_colors(labeled, tmp_path):
     net, path = small_net(dropout=0), tmp_path / "c.pt"
     history = fit_reconstruction(net, labeled, epochs=12, lr=1e-2, label_weight=1.0, checkpoint=path)
-    assert history["label_loss"][0] > 0.4 and history["label_loss"][-1] < 0.2  # log 2 = 0.69 is a coin's
+    assert history["label_loss"][0] > 0.4 and history["label_loss"][-1] < 0.2  # by chance: log 2 = 0.69
     assert {name.split(".")[0] for name in net.state_dict()} == {"stem", "encoder", "decoder", "head"}
     again = fit_reconstruction(net, labeled, epochs=12, lr=1e-2, label_weight=1.0, checkpoint=path, resume=True)
-    assert again.rows == history.rows, "the label head is part of the checkpoint"
+    assert again.rows == history.rows  # the label head is part of the checkpoint
 
 
-def test_labels_do_not_disturb_a_training_that_does_not_ask_for_them(labeled):
+def test_labels_are_ignored_without_a_label_weight(labeled):
     assert "label_loss" not in fit_reconstruction(small_net(), labeled, epochs=1).rows[0]
     assert "loss_d_real" in fit_gan(small_net(), PatchDiscriminator(4, n_down=1), labeled, epochs=1).rows[0]
 
@@ -154,35 +152,28 @@ def test_a_label_weight_needs_labels_and_a_unet(loaders, labeled):
             fit_reconstruction(net, source, label_weight=0.1)
 
 
-def test_the_label_loss_is_the_mean_over_the_pictures_that_have_one():
-    logits, labels = torch.randn(3, 4), torch.tensor([2, NO_LABEL, 0])
+def test_the_label_loss_is_the_mean_over_labeled_images():
+    logits, labels = torch.randn(3, 4), torch.tensor([2, -100, 0])
     by_hand = -logits.log_softmax(1)[[0, 2], [2, 0]].mean()
-    assert torch.allclose(losses.label_cross_entropy(logits, labels), by_hand)
-    assert losses.label_cross_entropy(logits, torch.full((3,), NO_LABEL)) == 0
-
-
-def test_an_empty_history_can_be_shown():
-    assert repr(History()) == "no epoch finished yet"
+    assert torch.allclose(losses.class_cross_entropy(logits, labels), by_hand)
+    assert losses.class_cross_entropy(logits, torch.full((3,), -100)) == 0
 
 
 def test_adversarial_losses_have_their_textbook_values():
-    """At logit 0 a discriminator is a coin: BCE log 2, LSGAN 1 or 0, hinge 1."""
-    coin, sure = torch.zeros(2, 1, 3, 3), torch.full((2, 1, 3, 3), 3.0)
-    assert losses.bce(coin, True).item() == pytest.approx(math.log(2))
+    """A logit of 0 is random guessing: BCE log 2, LSGAN 1 or 0, hinge 1."""
+    guess, sure = torch.zeros(2, 1, 3, 3), torch.full((2, 1, 3, 3), 3.0)
+    assert losses.bce(guess, True).item() == pytest.approx(math.log(2))
     assert losses.bce(sure, False).item() == pytest.approx(math.log(1 + math.exp(3)))
-    assert (losses.lsgan(coin, True).item(), losses.lsgan(coin, False).item()) == (1, 0)
-    assert (losses.hinge(sure, True).item(), losses.hinge(sure, False).item(), losses.hinge(coin, True).item()) == (
-        0,
-        4,
-        1,
-    )
+    assert [losses.lsgan(guess, real).item() for real in (True, False)] == [1, 0]
+    assert [losses.hinge(sure, real).item() for real in (True, False)] == [0, 4]
+    assert losses.hinge(guess, True).item() == losses.hinge(guess, False).item() == 1
     assert losses.generator_hinge(sure, True).item() == -3
 
 
-# --- the game ---------------------------------------------------------------------------------------------------------
+# --- The GAN stage ---
 
 
-def players() -> tuple[UNet, PatchDiscriminator]:
+def two_networks() -> tuple[UNet, PatchDiscriminator]:
     torch.manual_seed(0)
     return UNet(base_channels=4, n_down=2, dropout=0.2), PatchDiscriminator(base_channels=4, n_down=1)
 
@@ -195,81 +186,97 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other))
 
 
-def test_each_player_moves_only_itself(loaders):
-    net, judge = players()
+def test_each_step_updates_one_network(loaders):
+    net, discriminator = two_networks()
     L, ab = loaders.valid.first(4)
-    optimizer_g, optimizer_d = (torch.optim.Adam(n.parameters(), 1e-3) for n in (net, judge))
+    optimizer_g, optimizer_d = (torch.optim.Adam(n.parameters(), 1e-3) for n in (net, discriminator))
     ab_fake = net(L)
-    before_g, before_d = weights(net), weights(judge)
-    training.discriminator_step(judge, optimizer_d, L, ab, ab_fake, losses.bce)
-    assert same(before_g, weights(net)) and not same(before_d, weights(judge))
+    before_g, before_d = weights(net), weights(discriminator)
+    training.discriminator_step(discriminator, optimizer_d, L, ab, ab_fake, losses.bce)
+    assert same(before_g, weights(net)) and not same(before_d, weights(discriminator))
     assert all(p.grad is None for p in net.parameters())
 
-    before_d = weights(judge)
-    for p in judge.parameters():
+    before_d = weights(discriminator)
+    for p in discriminator.parameters():
         p.grad = None
-    training.generator_step(judge, optimizer_g, L, ab, ab_fake, losses.bce, losses.RECONSTRUCTION["l1"], 20.0)
-    assert not same(before_g, weights(net)) and same(before_d, weights(judge))
-    assert all(p.grad is None and p.requires_grad for p in judge.parameters())
+    training.generator_step(discriminator, optimizer_g, L, ab, ab_fake, losses.bce, losses.RECONSTRUCTION["l1"], 20.0)
+    assert not same(before_g, weights(net)) and same(before_d, weights(discriminator))
+    assert all(p.grad is None and p.requires_grad for p in discriminator.parameters())
 
 
 @pytest.mark.parametrize("adversarial", sorted(losses.ADVERSARIAL))
-def test_a_judge_learns_to_tell_and_a_generator_to_fool(loaders, adversarial):
+def test_each_network_learns_against_the_other_held_fixed(loaders, adversarial):
     loss_d, loss_g = losses.ADVERSARIAL[adversarial]
-    net, judge = players()
+    net, discriminator = two_networks()
     L, ab = loaders.valid.first(8)
-    optimizer = torch.optim.Adam(judge.parameters(), 1e-2)
+    optimizer = torch.optim.Adam(discriminator.parameters(), 1e-2)
     for _ in range(150):
-        training.discriminator_step(judge, optimizer, L, ab, torch.zeros_like(ab), loss_d)
-    judge.eval()
-    assert judge(L, ab).mean() > judge(L, torch.zeros_like(ab)).mean() + 0.3, "also outside of training"
-    optimizer, before = torch.optim.Adam(net.parameters(), 1e-2), loss_g(judge(L, net(L)), True).item()
+        training.discriminator_step(discriminator, optimizer, L, ab, torch.zeros_like(ab), loss_d)
+    discriminator.eval()
+    assert discriminator(L, ab).mean() > discriminator(L, torch.zeros_like(ab)).mean() + 0.3  # in eval mode, too
+    optimizer, before = torch.optim.Adam(net.parameters(), 1e-2), loss_g(discriminator(L, net(L)), True).item()
     for _ in range(30):
-        training.generator_step(judge, optimizer, L, ab, net(L), loss_g, losses.RECONSTRUCTION["l1"], 0.0)
-    assert loss_g(judge(L, net(L)), True).item() < before
+        training.generator_step(discriminator, optimizer, L, ab, net(L), loss_g, losses.RECONSTRUCTION["l1"], 0.0)
+    assert loss_g(discriminator(L, net(L)), True).item() < before
 
 
-def test_a_game_is_written_down_and_ends_with_the_average(loaders):
-    net, judge = players()
-    history = fit_gan(net, judge, loaders, epochs=2, lr_g=2e-4, ema=1.0)
+def test_fit_gan_records_its_losses_and_ends_with_the_average(loaders):
+    net, discriminator = two_networks()
+    history = fit_gan(net, discriminator, loaders, epochs=2, lr_g=2e-4, ema=1.0)
     assert {"loss_d_real", "loss_d_fake", "loss_g_gan", "loss_g_l1", "valid_ab_mae"} <= set(history.rows[0])
-    start, _ = players()
+    start, _ = two_networks()
     for (name, value), first in zip(net.named_parameters(), start.parameters()):
-        # torch's average begins with the weights after the first step, one learning rate from the start
-        assert torch.allclose(value, first, atol=5e-4), f"an average that keeps everything stays there: {name}"
-    moved, judge = players()
-    fit_gan(moved, judge, loaders, epochs=2, ema=0.0)
+        # With ema=1 the average stays at the weights after the first step, a learning rate away from the start.
+        assert torch.allclose(value, first, atol=5e-4), name
+    moved, discriminator = two_networks()
+    fit_gan(moved, discriminator, loaders, epochs=2, ema=0.0)
     assert not same(weights(moved), weights(start))
     assert not net.training
 
 
 @pytest.mark.parametrize("batches", [2, 5])
-def test_a_resumed_game_equals_an_uninterrupted_one(loaders, tmp_path, monkeypatch, batches):
-    whole, judge = players()
+def test_a_resumed_gan_stage_equals_an_uninterrupted_one(loaders, tmp_path, monkeypatch, batches):
+    whole, discriminator = two_networks()
     torch.manual_seed(1)
-    expected = fit_gan(whole, judge, loaders, epochs=2)
+    expected = fit_gan(whole, discriminator, loaders, epochs=2)
 
-    net, other_judge = players()
+    net, other_discriminator = two_networks()
     torch.manual_seed(1)
     with monkeypatch.context() as patch:
         real_step, calls = training.generator_step, iter(range(10_000))
 
         def step(*arguments):
             if next(calls) == batches:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
             return real_step(*arguments)
 
         patch.setattr(training, "generator_step", step)
-        assert fit_gan(net, other_judge, loaders, epochs=2, checkpoint=tmp_path / "gan.pt").interrupted
+        assert fit_gan(net, other_discriminator, loaders, epochs=2, checkpoint=tmp_path / "gan.pt").interrupted
 
-    net, other_judge = UNet(base_channels=4, n_down=2, dropout=0.2), PatchDiscriminator(base_channels=4, n_down=1)
+    net = UNet(base_channels=4, n_down=2, dropout=0.2)
+    other_discriminator = PatchDiscriminator(base_channels=4, n_down=1)
     torch.manual_seed(99)
-    history = fit_gan(net, other_judge, loaders, epochs=2, checkpoint=tmp_path / "gan.pt", resume=True)
+    history = fit_gan(net, other_discriminator, loaders, epochs=2, checkpoint=tmp_path / "gan.pt", resume=True)
     assert history["loss_g_gan"] == pytest.approx(expected["loss_g_gan"], rel=1e-4)
-    for ours, theirs in ((net, whole), (other_judge, judge)):
+    for ours, theirs in ((net, whole), (other_discriminator, discriminator)):
         for name, value in theirs.state_dict().items():
             assert torch.allclose(ours.state_dict()[name], value, atol=1e-6), name
     with pytest.raises(ValueError, match="lambda_l1"):
-        fit_gan(net, other_judge, loaders, epochs=2, lambda_l1=5.0, checkpoint=tmp_path / "gan.pt", resume=True)
+        fit_gan(net, other_discriminator, loaders, epochs=2, lambda_l1=5.0, checkpoint=tmp_path / "gan.pt", resume=True)
     with pytest.raises(ValueError, match="'wgan'.*bce"):
-        fit_gan(net, other_judge, loaders, adversarial="wgan")
+        fit_gan(net, other_discriminator, loaders, adversarial="wgan")
+
+
+def test_the_full_preset_runs_through_both_stages(monkeypatch):
+    """The preset for a GPU, with tiny sizes; the rest of it unchanged."""
+    monkeypatch.setenv("COLORLIB_RUN", "full")
+    monkeypatch.setenv("COLORLIB_DEVICE", "cpu")
+    run = replace(config.from_env(), size=32, n_train=8, n_test=4, epochs=1, gan_epochs=1, base_channels=4)
+    assert run.preset == "full"
+    config.seed_everything(run.seed)
+    loaders = make_loaders("scenes", run.size, 4, n_train=run.n_train, n_test=run.n_test, device=run.device)
+    net = UNet(run.base_channels)
+    history = fit_reconstruction(net, loaders, epochs=run.epochs)
+    gan_history = fit_gan(net, PatchDiscriminator(), loaders, epochs=run.gan_epochs)
+    for row in (*history.rows, *gan_history.rows):
+        assert all(math.isfinite(value) for value in row.values())

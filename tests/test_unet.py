@@ -1,4 +1,4 @@
-"""The U-Net: shapes, range, what the skips carry, and that it learns."""
+"""The U-Net: shapes, range, gradients, and what its skips and residual blocks do."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from colorlib.unet import LabelHead, Residual, UNet
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 48), (31, 77), (1, 1), (100, 3)])
 @pytest.mark.parametrize("skips", [True, False])
-def test_any_size_in_same_size_out(height, width, skips):
+def test_the_output_has_the_size_of_the_input(height, width, skips):
     net = UNet(base_channels=4, n_down=3, skips=skips).eval()
     ab = net(torch.rand(2, 1, height, width) * 2 - 1)
     assert ab.shape == (2, 2, height, width)
@@ -16,7 +16,7 @@ def test_any_size_in_same_size_out(height, width, skips):
 
 
 @pytest.mark.parametrize("n_down", [1, 4, 6])
-def test_depth_and_width_are_as_asked(n_down):
+def test_depth_and_width(n_down):
     net = UNet(base_channels=4, n_down=n_down)
     assert len(net.encoder) == len(net.decoder) == n_down
     bottleneck = net.encoder[-1](torch.zeros(1, net.encoder[-1][0].in_channels, 8, 8))
@@ -33,15 +33,15 @@ def test_every_parameter_gets_a_gradient(n_blocks):
 
 @pytest.mark.parametrize("skips", [True, False])
 def test_skips_carry_detail_past_the_bottleneck(skips):
-    """With the last `down` silenced, only skips can tell the output anything about the input."""
+    """With the weights of the last `down` at zero, only skips connect the input with the output."""
     net = UNet(base_channels=4, n_down=3, skips=skips).eval()
     net.encoder[-1][0].weight.data.zero_()
     one, other = net(torch.rand(1, 1, 32, 32)), net(torch.rand(1, 1, 32, 32))
     assert bool((one - other).abs().max() > 1e-6) is skips
 
 
-def test_padding_is_only_where_it_must_be():
-    """A multiple of 2ⁿ is not padded, and one pixel more changes nothing far from that edge."""
+def test_padding_changes_nothing_far_from_the_edge():
+    """64 is a multiple of 2ⁿ and is not padded; 65 is padded to 68."""
     torch.manual_seed(0)
     net = UNet(base_channels=4, n_down=2).eval()
     L = torch.rand(1, 1, 64, 64)
@@ -49,24 +49,25 @@ def test_padding_is_only_where_it_must_be():
     assert torch.allclose(net(L)[..., :32], net(wider)[..., :32], atol=1e-5)
 
 
-def test_residual_blocks_start_from_what_comes_in_and_widen_the_view():
-    """A block whose correction is silenced hands its (positive) input on; with it, a pixel sees farther."""
+def test_residual_blocks_add_to_their_input_and_enlarge_the_receptive_field():
+    """A block whose last weights are zero returns its input, where that is positive."""
     block = Residual(8).eval()
     x = torch.rand(1, 8, 5, 5)
     block.block[-1].weight.data.zero_()
     assert torch.equal(block(x), x)
 
-    def reach(n_blocks: int) -> int:
+    def receptive_field(n_blocks: int) -> int:
         torch.manual_seed(0)
         net = UNet(base_channels=4, n_down=2, skips=False, n_blocks=n_blocks).eval()
         L = torch.zeros(1, 1, 96, 96, requires_grad=True)
         net(L)[..., 48, 48].sum().backward()
         return int((L.grad[0, 0].abs().sum(0) > 0).sum())
 
-    assert reach(n_blocks=2) >= reach(n_blocks=0) + 2 * 2 * 2 * 4  # 2 blocks × 2 convolutions × 2 sides × stride 4
+    added = 2 * 2 * 2 * 4  # 2 blocks × 2 convolutions × 2 sides × stride 4
+    assert receptive_field(n_blocks=2) >= receptive_field(n_blocks=0) + added
 
 
-def test_a_label_head_reads_the_bottleneck_that_ab_comes_from():
+def test_the_label_head_classifies_the_bottleneck_features():
     net, L = UNet(base_channels=4, n_down=3, n_blocks=1).eval(), torch.rand(2, 1, 21, 30)
     ab, features = net.with_features(L)
     assert torch.equal(ab, net(L)) and features.shape == (2, net.n_features, 3, 4)
