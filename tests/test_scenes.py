@@ -1,4 +1,4 @@
-"""The painted world keeps its promises: what can be known follows from gray, what can't does not leak."""
+"""The painted world: determined colors follow from the gray image, ambiguous ones can't be predicted from it."""
 
 import numpy as np
 import pytest
@@ -42,12 +42,12 @@ def test_shapes_and_types(size):
 
 
 @pytest.mark.parametrize("n, size", [(0, 64), (-3, 64), (1, 31), (1, 257)])
-def test_errors_name_the_bad_value(n, size):
+def test_the_message_names_the_wrong_value(n, size):
     with pytest.raises(ValueError, match=rf"^(n|size) must be .*got {n if n < 1 else size}\.$"):
         paint_scenes(n, size, seed=0)
 
 
-def test_a_scene_depends_on_its_seed_and_number_alone():
+def test_a_scene_depends_only_on_its_seed_and_number():
     five, three, other = paint_scenes(5, 48, seed=3), paint_scenes(3, 48, seed=3), paint_scenes(3, 48, seed=4)
     assert torch.equal(five.rgb[:3], three.rgb) and torch.equal(five.objects[:3], three.objects)
     assert torch.equal(five.edges[:3], three.edges)
@@ -58,7 +58,7 @@ def test_every_size_shows_the_same_scene():
     small = paint_scenes(8, 64, seed=5).rgb.float()
     shrunk = torch.nn.functional.avg_pool2d(paint_scenes(8, 128, seed=5).rgb.float(), 2)
     assert (small - shrunk).abs().mean() < 4
-    assert (small - shrunk.roll(1, dims=0)).abs().mean() > 20  # other scenes are far off
+    assert (small - shrunk.roll(1, dims=0)).abs().mean() > 20  # other scenes differ by more
 
 
 def test_masks_and_ids_agree(world):
@@ -71,7 +71,7 @@ def test_masks_and_ids_agree(world):
 
 
 @pytest.mark.parametrize("size", [32, 77])
-def test_edges_are_determined_pixels_within_two_of_another_id(size):
+def test_edges_are_determined_pixels_within_two_px_of_another_id(size):
     scenes = paint_scenes(4, size, seed=11)
     for ids, ambiguous, edges in zip(
         scenes.objects.numpy(), scenes.ambiguous.numpy(), scenes.edges.numpy(), strict=True
@@ -82,7 +82,7 @@ def test_edges_are_determined_pixels_within_two_of_another_id(size):
         assert np.array_equal(edges, near & ~ambiguous)
 
 
-def test_how_much_is_ambiguous(world, things):
+def test_number_and_size_of_ambiguous_objects(world, things):
     assert 2.8 < len(things) / len(world) < 3.6
     assert 0.045 < world.ambiguous.float().mean() < 0.07
     per_scene = np.bincount(things[:, 0].astype(int), minlength=len(world))
@@ -115,7 +115,7 @@ def test_each_id_has_one_hue():
     assert len(spreads) > 24 and max(spreads) < 0.003  # circular variance; 0.003 is about 4°
 
 
-def test_hue_is_uniform_and_the_mean_color_gray(things):
+def test_hue_is_uniform_and_the_mean_color_is_gray(things):
     hue = np.arctan2(things[:, 7], things[:, 6])
     counts, _ = np.histogram(hue, 8, (-np.pi, np.pi))
     chi_square = ((counts - len(hue) / 8) ** 2).sum() / (len(hue) / 8)
@@ -137,26 +137,26 @@ def test_ambiguous_pixels_are_never_clipped(world, size):
     assert pixels.min() > 0 and pixels.max() < 255
 
 
-def test_lightness_knows_nothing_of_the_hue(things):
+def test_lightness_and_hue_are_uncorrelated(things):
     assert len(things) > 1000
     hue = np.arctan2(things[:, 7], things[:, 6])
     for wave in (np.cos(hue), np.sin(hue)):
         assert abs(np.corrcoef(things[:, 5], wave)[0, 1]) < 0.08
 
 
-def test_no_regressor_reads_the_color_from_the_gray_patch(world, things):
+def test_no_regressor_predicts_the_color_from_the_gray_patch(world, things):
     gray = np.pad(rgb_to_lab(world.rgb)[:, 0].numpy(), ((0, 0), (8, 8), (8, 8)), mode="edge")
     corners = things[:, [0, 3, 4]].round().astype(int)
     patches = np.stack([gray[i, r : r + 16, c : c + 16].ravel() for i, r, c in corners])
     patches = (patches - patches.mean(axis=0)) / 10
-    ab, train = things[:, 6:], things[:, 0] < 300  # split by picture
+    ab, train = things[:, 6:], things[:, 0] < 300  # split by image
 
     def error_ratio(regressor, x):
-        """Held-out squared error, as a share of that of answering ab = 0."""
+        """Return the held-out squared error, relative to that of ab = 0."""
         guess = regressor.fit(x[train], ab[train]).predict(x[~train])
         return ((guess - ab[~train]) ** 2).mean() / (ab[~train] ** 2).mean()
 
-    leaky = patches + 0.01 * ab[:, :1]  # what if L told a twentieth of a Lab unit per unit of a?
+    leaky = patches + 0.01 * ab[:, :1]  # for comparison: L that depends on a, by a tenth of a Lab unit per unit
     for regressor in (Ridge(alpha=1000), KNeighborsRegressor(30)):
         assert error_ratio(regressor, patches) > 0.97
     assert error_ratio(Ridge(alpha=1000), leaky) < 0.9

@@ -1,4 +1,4 @@
-"""show.py: every figure has the parts it promises, comes closed, and refuses what it can't draw."""
+"""Figures: each has the documented parts, is returned closed, and refuses what it can't draw."""
 
 import math
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ def no_figure_stays_open():
     style = plt.rcParams.copy()
     yield
     assert plt.get_fignums() == []
-    assert plt.rcParams == style  # the style is the package's own
+    assert plt.rcParams == style  # the reader's own style is unchanged
 
 
 def photos(n=3, size=64):
@@ -42,12 +42,12 @@ def images_of(figure):
 
 
 def fits_a_page(figure):
-    """Tell whether nothing, the labels included, reaches beyond the figure by more than a hair, or 10 inches."""
+    """Return whether nothing, labels included, reaches beyond the figure, which is at most 10 inches wide."""
     box, size = figure.get_tightbbox(), figure.get_size_inches()
     return box.x0 > -0.05 and box.y0 > -0.05 and box.x1 < size[0] + 0.05 and box.y1 < size[1] + 0.05 and size[0] <= 10
 
 
-# Pictures
+# --- Images ---
 
 
 def test_pictures_draws_labeled_rows_in_order():
@@ -63,7 +63,7 @@ def test_pictures_draws_labeled_rows_in_order():
     assert figure.axes[0].get_position().y0 > figure.axes[3].get_position().y0
 
 
-def test_small_pictures_are_enlarged_by_a_whole_number():
+def test_small_images_are_enlarged_by_a_whole_number():
     figure = show.pictures({"64 px": photos(5)}, columns=4)
     assert len(figure.axes) == 4
     box = figure.axes[0].get_window_extent()
@@ -71,7 +71,7 @@ def test_small_pictures_are_enlarged_by_a_whole_number():
     assert figure.axes[0].images[0].get_interpolation() == "nearest"
 
 
-def test_pictures_takes_photos_of_any_shape():
+def test_pictures_takes_images_of_any_shape():
     figure = show.pictures({"photo": [skimage.data.coffee(), photos(1)[0], np.zeros((8, 8))]})
     assert [image.shape for image in images_of(figure)] == [(400, 600, 3), (64, 64, 3), (8, 8, 3)]
 
@@ -89,26 +89,26 @@ def test_pictures_takes_photos_of_any_shape():
         ({"ids": torch.zeros(1, 3, 8, 8, dtype=torch.int64)}, "int64"),
     ],
 )
-def test_pictures_says_what_it_cannot_draw(rows, message):
+def test_pictures_refuses_what_it_cannot_draw(rows, message):
     with pytest.raises(ValueError, match=message):
         show.pictures(rows)
 
 
-def test_predictions_come_as_gray_then_predictions_then_truth():
+def test_predictions_are_between_gray_and_truth():
     L, ab = network_batch()
     figure = show.predictions(L, ab, U_Net=ab * 0.3, Pix2Pix=ab.flip(1))
     assert [ax.get_ylabel() for ax in figure.axes if ax.get_ylabel()] == ["gray", "U Net", "Pix2Pix", "truth"]
     drawn = images_of(figure)
-    assert np.ptp(drawn[0].astype(int), axis=-1).max() <= 1  # neutral, but for rounding
+    assert np.ptp(drawn[0].astype(int), axis=-1).max() <= 1  # gray, except for rounding
     lightness = skimage.color.rgb2lab(drawn[0])[..., 0]
     assert lightness == pytest.approx(50 * (L[0, 0].numpy() + 1), abs=0.5)  # L*, not luma
     assert (drawn[3] == to_uint8(lab_to_rgb(join_lab(L, ab * 0.3)))[0].movedim(0, -1).numpy()).all()
     assert np.abs(drawn[-1].astype(int) - photos()[-1].movedim(0, -1).numpy()).max() <= 1
 
 
-def test_predictions_refuses_a_wrong_size_and_a_taken_name():
+def test_predictions_refuses_a_wrong_size_and_a_reserved_name():
     L, ab = network_batch()
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="the same size"):
         show.predictions(L, ab, unet=ab[..., :32])
     with pytest.raises(ValueError, match="'truth'"):
         show.predictions(L, ab, truth=ab)
@@ -125,7 +125,7 @@ def test_ab_planes_share_symmetric_limits():
     assert np.asarray(planes[2].get_array()) == pytest.approx(lab[2].numpy())
     assert [ax.get_ylabel() for ax in figure.axes[3:]] == ["Lab units"] * 3  # the color bars
     assert fits_a_page(figure)
-    with pytest.raises(ValueError, match="one Lab picture"):
+    with pytest.raises(ValueError, match="one Lab image"):
         show.ab_planes(lab[None])
 
 
@@ -137,11 +137,11 @@ def test_error_map_draws_the_ab_error_in_lab_units():
     assert figure.axes[3].get_title().endswith("mean 5.5")
     assert figure.axes[4].get_ylabel() == "Lab units"
     assert show.error_map(L[0], ab[0], ab[0], limit=30).axes[3].images[0].get_clim() == (0, 30)
-    with pytest.raises(ValueError, match="one picture"):
+    with pytest.raises(ValueError, match="one image"):
         show.error_map(L, ab, ab)
 
 
-# Curves and bars
+# --- Curves ---
 
 
 def history(epochs=4):
@@ -150,7 +150,7 @@ def history(epochs=4):
     return SimpleNamespace(rows=rows)
 
 
-def test_curves_share_an_axis_when_the_quantity_is_the_same():
+def test_curves_of_the_same_quantity_share_an_axis():
     figure = show.curves(history(), landmarks={"log 2": math.log(2), "gray": (18.8, "valid_ab_mae")})
     assert [ax.get_title() for ax in figure.axes] == ["loss", "ab MAE (Lab units)"]
     assert all(ax.get_xlabel() == "epoch" for ax in figure.axes)
@@ -165,47 +165,18 @@ def test_curves_share_an_axis_when_the_quantity_is_the_same():
     assert fits_a_page(figure)
 
 
-def test_gan_losses_share_an_axis_apart_from_l1():
+def test_gan_losses_share_an_axis_and_l1_has_its_own():
     rows = [{"epoch": 1, "loss_g_gan": 1.0, "loss_d_real": 0.6, "loss_d_fake": 0.7, "loss_g_l1": 0.05}]
     loss, l1 = show.curves(rows).axes
     assert len(loss.lines) == 3 and len(l1.lines) == 1
 
 
-def test_curves_draws_the_keys_named_and_says_when_one_is_not_there():
+def test_curves_draws_the_named_keys_and_refuses_unknown_ones():
     assert len(show.curves(history(), keys=["seconds"]).axes) == 1
     with pytest.raises(ValueError, match="train_loss"):
         show.curves(history(), keys=["loss"])
     with pytest.raises(ValueError, match="can't draw"):
         show.curves([])
-
-
-TABLE = {
-    "gray": {"ab_mae": 18.8, "ab_mae/ambiguous": 24.3, "psnr": math.inf},
-    "U-Net": {"ab_mae": 2.5, "ab_mae/ambiguous": 24.7, "psnr": 30.0},
-    "Pix2Pix": {"ab_mae": 3.125, "psnr": 29.0},
-}
-
-
-def test_bars_print_every_value():
-    figure = show.bars(TABLE)
-    error, psnr = figure.axes
-    assert (error.get_title(), psnr.get_title()) == ("ab MAE (Lab units)", "PSNR (dB)")
-    assert [tick.get_text() for tick in error.get_yticklabels()] == list(TABLE)
-    assert error.yaxis_inverted()  # the first model on top
-    assert [text.get_text() for text in error.texts] == ["18.8", "2.50", "3.12", "24.3", "24.7", "–"]
-    assert [text.get_text() for text in psnr.texts] == ["∞", "30.0", "29.0"]
-    assert [bar.get_width() for bar in error.containers[0]] == [18.8, 2.5, 3.125]
-    assert [text.get_text() for text in error.get_legend().get_texts()] == ["ab_mae", "ab_mae/ambiguous"]
-    assert fits_a_page(figure)
-
-
-def test_bars_draws_the_metrics_named_and_says_when_one_is_not_there():
-    (ax,) = show.bars(TABLE, ["ab_mae/ambiguous"]).axes
-    assert ax.get_title() == "ab MAE (Lab units), ambiguous"
-    with pytest.raises(ValueError, match="ssim"):
-        show.bars(TABLE, ["ssim"])
-    with pytest.raises(ValueError, match="dict"):
-        show.bars({})
 
 
 @pytest.mark.parametrize(
@@ -219,16 +190,16 @@ def test_bars_draws_the_metrics_named_and_says_when_one_is_not_there():
         ("temperature", "temperature"),
     ],
 )
-def test_a_key_names_its_quantity(key, quantity):
+def test_the_quantity_of_a_key(key, quantity):
     assert show._quantity(key) == quantity
 
 
-# Color space
+# --- Color space ---
 
 
 @pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")  # scikit-image, outside the gamut
 @pytest.mark.parametrize("L", [0, 20, 50.0, 90])
-def test_gamut_paints_what_srgb_can_show(L):
+def test_gamut_shows_the_colors_inside_srgb(L):
     figure = show.gamut(L, size=45)  # a sample every 5 Lab units
     (ax,) = figure.axes
     image = np.asarray(ax.images[0].get_array())
@@ -239,13 +210,13 @@ def test_gamut_paints_what_srgb_can_show(L):
     returned = np.abs(skimage.color.rgb2lab(expected) - lab).max(-1)
     inside = image[..., 3] == 1
     assert inside[22, 22] and not inside[0, 0]
-    assert (inside == (returned < 0.5))[np.abs(returned - 0.5) > 0.45].all()  # clipping moves what is outside
+    assert (inside == (returned < 0.5))[np.abs(returned - 0.5) > 0.45].all()  # clipping changes colors outside
     assert image[inside, :3] == pytest.approx(expected[inside], abs=2e-3)
     assert ax.images[0].origin == "lower" and ax.images[0].get_extent()[0] == pytest.approx(-112.5)
     assert "Lab units" in ax.get_xlabel() and "Lab units" in ax.get_ylabel()
 
 
-def test_gamut_refuses_a_lightness_that_does_not_exist():
+def test_gamut_refuses_a_lightness_out_of_range():
     with pytest.raises(ValueError, match="between 0 and 100"):
         show.gamut(101)
 
@@ -260,13 +231,13 @@ def test_hue_wheel_draws_shares_as_areas():
     assert ours.get_title().startswith("ours\n4 objects") and truth.get_title().endswith("entropy 1.00")
     color = np.asarray(ours.patches[0].get_facecolor()[:3])
     angle = math.atan2(*skimage.color.rgb2lab(color)[:0:-1])
-    assert angle == pytest.approx(math.pi / 8, abs=0.01)  # a sector has the color it counts
+    assert angle == pytest.approx(math.pi / 8, abs=0.01)  # a sector has the color of its hue
     assert fits_a_page(figure)
     with pytest.raises(ValueError, match="at least one hue"):
         show.hue_wheel({"none": torch.zeros(0)})
 
 
-def test_a_failure_while_drawing_leaves_no_figure_open(monkeypatch):
+def test_an_error_while_drawing_leaves_no_figure_open(monkeypatch):
     monkeypatch.setattr(show, "_picture", lambda *args, **style: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         show.pictures({"a": photos()})
