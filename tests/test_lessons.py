@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import colorlib
-from colorlib import images, losses, metrics, training
+from colorlib import albums, images, losses, metrics, training
 from colorlib.color import rgb_to_lab, to_tensor
 from colorlib.lessons import aging, experiments, fingerprints, scene_labels
 from colorlib.lessons.checks import first_photo as check_first
@@ -529,20 +529,25 @@ def test_chapter_04_builds_discriminator_and_steps():
     assert all(torch.allclose(a, b) for a, b in zip(results[0][1], results[1][1]))
 
 
-def test_chapter_07_colors_a_folder_and_skips_a_broken_file(tmp_path):
+def test_chapter_07_colors_a_folder_and_goes_on_after_a_failure(tmp_path):
     from tqdm import tqdm
 
     colorizer = colorlib.Colorizer(colorlib.UNet(base_channels=8, n_down=2), render_size=64, device="cpu")
-    given = {"colorlib": colorlib, "images": images, "np": np, "tqdm": tqdm}
+    given = {"colorlib": colorlib, "albums": albums, "tqdm": tqdm}
     color_folder = definition("07_your_photos.ipynb", "color_folder", given)
     photo = colorlib.paint_scenes(1, 64, 3).rgb[0].permute(1, 2, 0).numpy()
-    for name in ("a.png", "inner/b.png"):
+    for name in ("scan.jpg", "scan.tif", "inner/b.png"):
         images.save_image(photo, tmp_path / "in" / name)
     (tmp_path / "in" / "broken.jpg").write_bytes(b"no photo")
-    done, failed = color_folder(colorizer, tmp_path / "in", tmp_path / "out", saturation=0.0)
-    assert done == 2 and failed == ["broken.jpg is not an image that Pillow can read."]
-    assert [path.name for path in images.find_images(tmp_path / "out")] == ["a.jpg", "b.jpg"]
-    assert np.ptp(colorlib.read_image(tmp_path / "out" / "inner" / "b.jpg").astype(int), axis=2).max() < 3
+    images.save_image(np.zeros((1, 65_501, 3), np.uint8), tmp_path / "panorama.png")
+    (tmp_path / "panorama.png").rename(tmp_path / "in" / "panorama.jpg")  # too wide for a result in this format
+    for done, n_failed in ((3, 2), (0, 5)):  # the second time, all results exist, and none is replaced
+        count, failed = color_folder(colorizer, tmp_path / "in", tmp_path / "out", saturation=0.0)
+        assert (count, len(failed)) == (done, n_failed)
+        assert "broken.jpg: it is not an image that Pillow can read." in failed
+    results = [path.relative_to(tmp_path / "out").as_posix() for path in images.find_images(tmp_path / "out")]
+    assert results == ["inner/b.png", "scan.jpg", "scan.tif"]
+    assert np.ptp(colorlib.read_image(tmp_path / "out" / "inner" / "b.png").astype(int), axis=2).max() < 3
 
 
 def test_chapter_07_blends_networks_without_changing_them():

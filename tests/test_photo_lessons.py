@@ -5,6 +5,7 @@ import datetime
 import io
 import json
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -286,6 +287,52 @@ def test_an_aged_photo_is_drawn_with_its_color_error(colorizer, photo):
     fresh, _ = aged_and_error(fading=0, grain=0, sepia=0)
     brown, error = aged_and_error(fading=0, grain=0, sepia=1)
     assert (fresh == aging.to_luma(photo)).all() and mean_chroma(brown) > 10 and error > 0
+
+
+def fill_with_photos(folder):
+    """Put thirty files of an album into a folder: one broken, one gray, two of one stem, one too wide for a JPEG."""
+    folder.mkdir()
+    scenes = colorlib.paint_scenes(27, 48, seed=3).rgb.permute(0, 2, 3, 1).numpy()
+    for i, scene in enumerate(scenes):
+        colorlib.save_image(scene, folder / ("scan.tif" if i == 0 else "scan.jpg" if i == 1 else f"{i:02}.png"))
+    colorlib.save_image(aging.to_luma(scenes[0]), folder / "gray.jpg")
+    (folder / "panorama.jpg").write_bytes(png(65_501, 1))
+    (folder / "broken.jpg").write_bytes(b"not a photo")
+
+
+def contents(folder):
+    """Return name, time of the last change and bytes of every file."""
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*")}
+
+
+@pytest.mark.slow
+def test_chapter_07_runs_to_its_end_with_the_readers_own_folders_and_only_reads_them(tmp_path, monkeypatch, capsys):
+    album, own = tmp_path / "album", tmp_path / "own"
+    for folder in (album, own):
+        fill_with_photos(folder)
+    before = {folder: contents(folder) for folder in (album, own)}
+    monkeypatch.setenv("COLORLIB_RUN", "quick")
+    changes = {
+        "own_album = None": f"own_album = {str(album)!r}",
+        "own_folder = None": f"own_folder = {str(own)!r}",
+        "epochs=12": "epochs=1",
+    }
+    cells = json.loads((series.FOLDER / "07_your_photos.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    for old, new in changes.items():
+        assert sum(old in source for source in code) == 1, old
+        code = [source.replace(old, new) for source in code]
+    variables = {}
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        for source in code:
+            exec(source, variables)  # a failed assertion of the chapter ends the test
+    printed = capsys.readouterr().out
+    assert "28 colored, 2 failed" in printed and "colored.zip holds 28 photos" in printed
+    assert "broken.jpg: it is not an image that Pillow can read." in printed
+    assert [warning for warning in caught if "left out" in str(warning.message)]
+    assert "to train on, 5 to choose by, 5 to report on" in printed and "fine-tuned" in printed
+    assert {folder: contents(folder) for folder in before} == before
+    assert not variables["work"].exists()
 
 
 def mistake_explorer(colorizer, photo):
