@@ -1,7 +1,7 @@
-"""colorlib: learn image colorization with its notebooks, color photos with its functions.
+"""colorlib: color gray photos, train colorization networks, and learn from its notebooks how both work.
 
-Names are imported when they are first used, so `import colorlib` takes milliseconds, and fastai, ipywidgets,
-matplotlib and scikit-learn are imported only by what needs them. The public names are in `__init__.pyi`.
+Names are imported on first use, so `import colorlib` takes milliseconds, and fastai, ipywidgets, matplotlib and
+scikit-learn are loaded only by the functions that need them. `__init__.pyi` lists the public names.
 """
 
 import lazy_loader

@@ -21,7 +21,7 @@ MODELS = {"unet": 2e-2, "pix2pix": 2e-2, "resnet": 1e-3, "resnet-pix2pix": 1e-3,
 
 
 def colorize(options: argparse.Namespace) -> int:
-    """Color photos at their own resolution; every pixel keeps its lightness. The results go to a folder."""
+    """Color photos at full resolution and save the results in a folder. Every pixel keeps its lightness."""
     from tqdm import tqdm
 
     from colorlib.albums import color_album
@@ -50,7 +50,7 @@ def train(options: argparse.Namespace) -> int:
 
     out = Path(options.out)
     if not options.resume and any((out / f"{stage}.pt").exists() for stage in ("reconstruction", "gan", "encoder")):
-        raise ValueError(f"{out} holds a training already: add --resume to continue it, or choose another --out.")
+        raise ValueError(f"{out} already contains a training run: add --resume to continue it, or change --out.")
     seed_everything(options.seed)
     options.lr = MODELS[options.model] if options.lr is None else options.lr
     labels = options.label_weight > 0 or options.model == "encoder"
@@ -75,7 +75,7 @@ def train(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Score a generator on the held-out test images of a source, next to gray."""
+    """Score a generator on the held-out test images of a source. The scores of gray (no color) are the baseline."""
     from colorlib import metrics
     from colorlib.config import pick_device
     from colorlib.zoo import load_generator
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a name that the code page lacks must not end the work
+            stream.reconfigure(errors="replace")  # printing a name that the encoding can't represent must not fail
     options = _parser().parse_args(arguments)
     options.command = " ".join(["colorlib", *arguments])
     try:
@@ -165,7 +165,7 @@ def _train_encoder(options: argparse.Namespace, loaders: "Loaders", out: Path) -
 def _report(stage: str, history: "History", out: Path) -> bool:
     """Print the record of a stage; return whether it was completed."""
     if history.interrupted:
-        print(f"The same command with --resume continues from {out}.")
+        print(f"To continue from {out}, run the same command with --resume.")
         return False
     print(f"{stage}: {history.seconds:.0f} s\n{history}")
     return True
@@ -188,16 +188,17 @@ def _print_scores(scores: dict[str, float]) -> None:
 COLORIZE_HELP = """\
 examples:
   colorlib colorize grandma.jpg --out colored
-      writes colored/grandma.jpg, as large as the original, with its lightness, EXIF data and an sRGB profile
+      writes colored/grandma.jpg with the size, lightness and EXIF data of the original, and an sRGB profile
   colorlib colorize album scans/1932.tif --out colored
-      every photo below album, in the same subfolders of colored, and one more file
+      colors all photos in album, keeping its subfolders, and the file 1932.tif
   colorlib colorize album --out bolder --saturation 1.3 --weights run1/gan.safetensors
-      stronger colors, from a network trained by `colorlib train`
+      uses stronger colors and weights from `colorlib train`
 
-A result has its photo's name and format; GIF, which has too few colors, and formats that can't be written become PNG.
-Of two photos with the same name the second gets a number (1932-2.jpg). Photos whose result exists are skipped, so the
-same command continues an interrupted album; --overwrite replaces results, never an input. Each photo that fails is
-named on one line of stderr. An image may have 100 million pixels; COLORLIB_MAX_MEGAPIXELS=400 allows more.
+Each result keeps the name and format of its photo, but GIFs (which have too few colors) and formats that can't be
+written become PNG. If two photos have the same name, the second result gets a number (1932-2.jpg). Photos that already
+have a result are skipped, so running the same command again continues an interrupted album. --overwrite replaces
+results, but never an input. Each failure is reported in one line on stderr. Images are limited to 100 million pixels;
+set COLORLIB_MAX_MEGAPIXELS=400 to allow 400 million.
 
 exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted (no half-written file is left)
 """
@@ -213,11 +214,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=colorize)
     add = command.add_argument
-    add("inputs", nargs="+", type=_not_empty, metavar="FILE_OR_FOLDER", help="photos, and folders to any depth")
+    add("inputs", nargs="+", type=_not_empty, metavar="FILE_OR_FOLDER", help="photos, or folders to search for them")
     add("--out", required=True, type=_folder, metavar="DIR", help="folder for the results")
     add("--weights", metavar="W", help="a name, or a file written by colorlib train (default: the bundled weights)")
     add("--render-size", type=_checked(int, check_render_size), metavar="N",
-        help="shorter side of the network's input, px (default: recommended by the weights)")  # fmt: skip
+        help="shorter side of the network's input, px (default: stored with the weights)")  # fmt: skip
     add("--saturation", type=_checked(float, check_saturation), default=1.0, metavar="S",
         help="strength of the colors: 0 gray, 1 as predicted (default: %(default)s)")  # fmt: skip
     add("--overwrite", action="store_true", help="replace existing results")
@@ -230,33 +231,34 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch-size", type=_whole(1), default=4, help="images per batch (default: %(default)s)")
     add("--n-train", type=_whole(1), help="number of training images (default: 1500 scenes, all photos)")
     add("--n-test", type=_whole(1), help="number of held-out images (default: 200 scenes, 5 %% of the photos)")
-    add("--seed", type=_whole(0), default=0, help="makes a training repeatable (default: %(default)s)")
+    add("--seed", type=_whole(0), default=0, help="random seed (default: %(default)s)")
     add("--device", help="cpu, cuda or mps (default: the fastest available)")
 
     command = commands.add_parser("train", parents=[data], help="train a generator", description=train.__doc__)
     command.set_defaults(run=train)
     add = command.add_argument
     add("--model", choices=MODELS, default="unet",
-        help="encoder: a ResNet classifier of class folders, for --encoder (default: %(default)s)")  # fmt: skip
+        help="network; encoder: pretrain a ResNet on class folders, for --encoder (default: %(default)s)")  # fmt: skip
     add("--out", required=True, metavar="DIR", help="folder for weights and checkpoints")
     add("--resume", action="store_true", help="continue the training in --out")
-    add("--init", metavar="WEIGHTS", help="start from these weights and their network")
-    add("--epochs", type=_whole(0), default=5, help="of the first stage, 0 to skip it (default: %(default)s)")
-    add("--lr", type=_number(0), help="peak rate of the first stage (default: 0.02; resnet 0.001, encoder 0.002)")
+    add("--init", metavar="WEIGHTS", help="start from the network and weights in this file")
+    add("--epochs", type=_whole(0), default=5, help="epochs of the first stage; 0 skips it (default: %(default)s)")
+    add("--lr", type=_number(0), help="peak learning rate, first stage (default: 0.02; resnet 0.001, encoder 0.002)")
     add("--label-weight", type=_number(0), default=0.0,
-        help="weight of classifying class folders beside L1, U-Net only (default: %(default)s)")  # fmt: skip
-    add("--gan-epochs", type=_whole(1), default=5, help="of the GAN stage (default: %(default)s)")
-    add("--gan-lr", type=_number(0), default=8e-4, help="of generator and discriminator (default: %(default)s)")
-    add("--lambda-l1", type=_number(0), default=20.0, help="weight of L1 beside the GAN loss (default: %(default)s)")
-    add("--spectral-norm", action="store_true", help="in the discriminator, in place of BatchNorm")
+        help="weight of an added classification loss on class folders, U-Net only (default: %(default)s)")  # fmt: skip
+    add("--gan-epochs", type=_whole(1), default=5, help="epochs of the GAN stage (default: %(default)s)")
+    add("--gan-lr", type=_number(0), default=8e-4, help="learning rate of the GAN stage (default: %(default)s)")
+    add("--lambda-l1", type=_number(0), default=20.0, help="weight of L1 in the GAN stage (default: %(default)s)")
+    add("--spectral-norm", action="store_true", help="use spectral norm instead of BatchNorm in the discriminator")
     add("--ema", type=_number(0, 1), default=0.99, help="decay per step of the averaged weights (default: %(default)s)")
     add("--base-channels", type=_whole(1), default=16, help="width of the U-Net (default: %(default)s)")
-    add("--n-down", type=_whole(1), default=4, help="how often the U-Net halves the resolution (default: %(default)s)")
-    add("--n-blocks", type=_whole(0), default=0, help="residual blocks at its bottleneck (default: %(default)s)")
+    add("--n-down", type=_whole(1), default=4, help="number of times the U-Net halves the size (default: %(default)s)")
+    add("--n-blocks", type=_whole(0), default=0, help="residual blocks at the bottleneck (default: %(default)s)")
     add("--arch", default="resnet18", help="encoder of the resnet models (default: %(default)s)")
-    add("--encoder", default="imagenet", metavar="WEIGHTS", help="of the resnet models: imagenet, none, or a file")
-    add("--store-size", type=_whole(1), help="side at which photos are stored to be cropped, px (default: 2 x size)")
-    add("--vary-tone", action="store_true", help="augment lightness, to color stored gray photos and old prints")
+    add("--encoder", default="imagenet", metavar="WEIGHTS",
+        help="encoder weights of the resnet models: imagenet, none, or a file (default: %(default)s)")  # fmt: skip
+    add("--store-size", type=_whole(1), help="side of stored training photos, before cropping, px (default: 2 x size)")
+    add("--vary-tone", action="store_true", help="augment lightness; helps with gray photo files and old prints")
 
     command = commands.add_parser("evaluate", parents=[data], help="score weights", description=evaluate.__doc__)
     command.set_defaults(run=evaluate)

@@ -1,4 +1,4 @@
-"""Coloring whole albums: every photo in files and folders gets a result file of its own in another folder."""
+"""Color whole albums: every photo in the given files and folders gets its own result file in another folder."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ KEPT = SAVE_FORMATS.keys() - {".gif"}  # formats of results; a GIF has too few c
 
 @dataclass
 class Tally:
-    """How many photos of an album were colored, skipped because their result existed, and failed."""
+    """Numbers of photos that were colored, that were skipped because a result existed, and that failed."""
 
     colored: int = 0
     skipped: int = 0
@@ -34,17 +34,17 @@ def color_album(
 ) -> Tally:
     """Color every photo among files and folders, save the results, and show progress.
 
-    Photos whose result exists are skipped, so that the same call continues an interrupted album.
+    Photos that already have a result are skipped, so that the same call continues an interrupted album.
 
     Args:
         colorizer: colors the photos.
-        inputs: photo files, and folders of photos, searched to any depth. They are only read.
+        inputs: photo files, and folders to search recursively. They are never modified.
         out: folder for the results. Subfolders are kept; see `plan_results` for the names.
-        report: called with one sentence for each photo or folder that fails; the rest is done.
+        report: called with one sentence for each photo or folder that fails; the others are still colored.
         render_size, saturation: as in `Colorizer.colorize`.
-        overwrite: color again and replace results that exist. An input is never replaced.
+        overwrite: replace existing results. An input is never replaced.
     Returns:
-        The counts.
+        The numbers of colored, skipped and failed photos.
     """
     tally = Tally()
 
@@ -71,11 +71,17 @@ def color_album(
 def plan_results(
     inputs: Sequence[str | os.PathLike], out: Path, failed: Callable[[Exception | str], None]
 ) -> list[tuple[Path, Path]]:
-    """Return (photo, result) for each photo among the files and in the folders; results have distinct names.
+    """Choose a distinct result path for each photo.
 
-    A result keeps its photo's name, format and place below the folder given. A format that can't hold it (GIF), can't
-    be written or is unknown becomes PNG. Of two photos with the same name the second gets a number. Photos inside `out`
-    are not inputs.
+    A result keeps the name, the format and the subfolder of its photo. It becomes a PNG if the format is unknown, can't
+    be written, or has too few colors (GIF). If two photos have the same name, the second result gets a number. When an
+    input folder contains `out`, the photos inside `out` are not inputs.
+
+    Args:
+        inputs, out: as in `color_album`.
+        failed: called with the error for each folder that can't be listed or contains no photos.
+    Returns:
+        (photo, result) for each photo.
     """
     photos = {}  # absolute path -> (photo, place below `out`), so that a photo named twice is done once
     results = Path(os.path.realpath(out))
@@ -93,7 +99,7 @@ def plan_results(
     jobs, taken, numbers = [], set(), {}
     for photo, place in sorted(photos.values(), key=lambda job: job[0].suffix.lower() not in KEPT):
         result = out / _result_name(place)
-        first = str(result).casefold()  # some disks take X.jpg and x.jpg for the same name
+        first = str(result).casefold()  # on a case-insensitive file system X.jpg and x.jpg are the same file
         stem = result.name.removesuffix(result.suffix)
         while str(result).casefold() in taken:
             numbers[first] = numbers.get(first, 1) + 1
@@ -111,7 +117,7 @@ def _result_name(place: Path) -> Path:
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
-    """Return what all names of one file have in common; None if there is no such file."""
+    """Return (device, inode), which identifies a file under any of its names; None if there is no such file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):  # ValueError: a null byte in the name

@@ -54,8 +54,8 @@ def lab_to_rgb(lab: torch.Tensor, clip: bool = True) -> torch.Tensor:
 
     Args:
         lab: (..., 3, H, W), floating point; L in [0, 100], a and b in Lab units.
-        clip: limit the result to [0, 1]. Clipping has no gradient outside the gamut, so a loss on RGB wants
-            `clip=False`, which lets values leave [0, 1].
+        clip: limit the result to [0, 1]. Clipped values have no gradient, so use `clip=False` for a loss on RGB; colors
+            outside the sRGB gamut then have values outside [0, 1].
     Returns:
         float, same shape; in [0, 1] when clipped.
     Raises:
@@ -68,10 +68,10 @@ def lab_to_rgb(lab: torch.Tensor, clip: bool = True) -> torch.Tensor:
 
 
 def lab_to_rgb_keeping_light(lab: torch.Tensor) -> torch.Tensor:
-    """Convert CIE Lab to gamma-encoded sRGB; a color that sRGB can't show gives up saturation, never L.
+    """Convert CIE Lab to gamma-encoded sRGB; colors outside the sRGB gamut are desaturated and keep their L.
 
-    Such a color is mixed, in linear light, with the gray of the same luminance, as little as needed. Both have the same
-    L, so every mixture does too. Clipping instead would make a vivid dark blue much lighter.
+    Such a color is mixed in linear light with just enough of the gray of the same luminance to bring it into the gamut.
+    Both have the same L, so the mixture does, too. Clipping instead would make a vivid dark blue much lighter.
 
     Args:
         lab: (..., 3, H, W), floating point; L in [0, 100], a and b in Lab units.
@@ -131,12 +131,14 @@ def to_tensor(image: np.ndarray | Image.Image) -> torch.Tensor:
 
 
 def rgb_to_luma(rgb: torch.Tensor) -> torch.Tensor:
-    """Return the gray that image programs store: 0.299 R + 0.587 G + 0.114 B of the gamma-encoded values.
+    """Compute luma, the gray that image programs store: 0.299 R + 0.587 G + 0.114 B of the gamma-encoded values.
 
     Args:
         rgb: (..., 3, H, W); float in [0, 1], or uint8 in [0, 255].
     Returns:
-        (..., 1, H, W) float in [0, 1]. It is *not* L*: pure red has luma 0.30 and L* 53.
+        (..., 1, H, W) float in [0, 1]. Luma is *not* L*: pure red has luma 0.30 and L* 53.
+    Raises:
+        ValueError: the channel axis is not 3; the message names the shape received.
     Source: ITU-R BT.601.
     """
     rgb = _check_channels(rgb, 3, "rgb")
@@ -159,7 +161,7 @@ def _encode_srgb(linear: torch.Tensor) -> torch.Tensor:
 
 
 def _lab_to_linear(lab: torch.Tensor) -> torch.Tensor:
-    """Convert CIE Lab (..., 3, H, W) to linear sRGB, which leaves [0, 1] where sRGB can't show the color."""
+    """Convert CIE Lab (..., 3, H, W) to linear sRGB; colors outside the sRGB gamut have values outside [0, 1]."""
     if not lab.is_floating_point():
         raise TypeError(f"lab must be a floating point tensor, got {lab.dtype}.")
     _check_channels(lab, 3, "lab")

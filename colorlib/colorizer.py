@@ -1,4 +1,4 @@
-"""From a photo to a colored photo: the network sees a small copy, the result keeps the original's L at full size."""
+"""Color photos: the network sees a small copy, and the result keeps the L of the full-size original."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +18,10 @@ from colorlib.tensors import WeightsError
 from colorlib.zoo import load_with_info
 
 DEFAULT_WEIGHTS = "photos"
-RENDER_SIZE = 128  # px, for weights whose file recommends none
-MAX_ASPECT = 8  # the network sees longer strips squeezed
-GUIDE_SIGMA = 0.06  # in network L: pixels 3 lightness units apart hardly share their color
-BAND_PIXELS = 2**18  # converted at a time, so that a large photo needs little memory
+RENDER_SIZE = 128  # px, for weights that store no render size
+MAX_ASPECT = 8  # the copy that the network sees is squeezed to this aspect ratio if the photo is longer
+GUIDE_SIGMA = 0.06  # network-scaled (3 lightness units): pixels whose L differs by more hardly affect each other
+BAND_PIXELS = 2**18  # a photo is converted in bands of this many pixels, to save memory
 
 Picture = str | os.PathLike | BinaryIO | Image.Image | np.ndarray
 
@@ -70,14 +70,15 @@ class Colorizer:
         Args:
             image_or_path: a path, a binary file object, a PIL image, or an array (H, W, 3) or (H, W), uint8 sRGB. Only
                 the L of a color photo is used.
-            render_size: replaces that of the Colorizer.
-            saturation: multiplies ab; 0 gives gray, 1 what the network predicts. In [0, 10].
+            render_size: overrides the Colorizer's render size; in [32, 2048] pixels.
+            saturation: factor for ab in [0, 10]; 0 gives gray, 1 the colors that the network predicts.
         Returns:
-            RGB, upright, with the photo's own L. `info` has "icc_profile" (sRGB) and, if the photo had it, "exif"
-            (without the orientation, which is applied), so that `save_image` keeps both.
+            An upright RGB image with the size and the L of the photo. Its `info` has "icc_profile" (sRGB) and, if the
+            photo had them, "exif" (without the orientation, which has been applied) and "dpi"; `save_image` keeps them.
         Raises:
-            ImageReadError: the file can't be read as a picture.
-            TypeError, ValueError: an image, `render_size` or `saturation` of the wrong kind or out of range.
+            ImageReadError: the file can't be read as an image.
+            TypeError: the image is of an unsupported type.
+            ValueError: the array is not a uint8 image, or `render_size` or `saturation` is out of range.
         """
         check_saturation(saturation)
         rgb, info = _read(image_or_path)

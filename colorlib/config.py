@@ -1,4 +1,4 @@
-"""Settings of a run: preset (quick or full), device, seed; and the checks of the two numbers that users give."""
+"""Settings of a run (preset, device, seed), and validation of the render size and the saturation."""
 
 import numbers
 import os
@@ -13,9 +13,10 @@ MAX_SATURATION = 10.0
 
 @dataclass(frozen=True)
 class RunConfig:
-    """The settings of a chapter, so that one notebook serves a laptop and a GPU.
+    """The settings of a chapter, so that the same notebook works on a laptop and on a GPU.
 
-    `quick` is a real training, small enough for two CPU cores. `full` is the same code with more images, for longer.
+    `quick` is real training on few enough images for two CPU cores. `full` runs the same code with more images and
+    epochs.
     """
 
     preset: str  # "quick" or "full"
@@ -23,7 +24,7 @@ class RunConfig:
     seed: int = 0
     size: int = 64  # side of a training image, pixels
     n_train: int = 1500  # painted scenes to train on
-    n_test: int = 200  # painted scenes to test on, and as many to choose by
+    n_test: int = 200  # painted scenes for testing, and the same number for validation
     epochs: int = 5  # of the reconstruction stage
     gan_epochs: int = 5  # of the adversarial stage
     photo_epochs: int = 12  # of a training on photos
@@ -82,14 +83,14 @@ def pick_device(name: str | None = None) -> str:
 def bf16_on_cpu() -> bool:
     """Return whether `COLORLIB_BF16=1` requests training in bfloat16 on the CPU.
 
-    It is nearly twice as fast on CPUs that support it in hardware (AVX512-BF16 or AMX), and several times slower on
-    others.
+    Training in bfloat16 is nearly twice as fast on CPUs that support it in hardware (AVX512-BF16 or AMX), and several
+    times slower on others.
     """
     return os.environ.get("COLORLIB_BF16") == "1"
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the random numbers of Python, NumPy and torch, so that the next training is repeatable."""
+    """Seed the random number generators of Python, NumPy and torch, to make a training run repeatable."""
     import torch
 
     random.seed(seed)

@@ -17,7 +17,7 @@ RAW_SUFFIXES = {
 }  # fmt: skip
 HEIF_SUFFIXES = {".heic", ".heif", ".hif"}
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-HEIF_ADVICE = "is a HEIC photo: install pip install 'colorlib[heic]', or export it as JPEG"
+HEIF_ADVICE = "is a HEIC photo: run pip install 'colorlib[heic]', or export it as JPEG"
 RAW_ADVICE = "is a camera's raw file: export it as JPEG or TIFF"
 # TIFF tags and values
 SUBFILE_TYPE, SUB_IFDS, DNG_VERSION = 254, 330, 50706
@@ -38,13 +38,14 @@ def decode(data: bytes, name: str = "") -> Image.Image:
 
     Args:
         data: the bytes of the file.
-        name: of the file; its suffix identifies a camera's raw file.
+        name: name of the file; its suffix identifies a camera's raw file.
     Returns:
-        A loaded image of any mode, as stored: not turned, not converted. Of an animation the first frame, of a TIFF
-        with previews the full-size page.
+        A loaded image with the mode and orientation stored in the file. For an animation it is the first frame, for a
+        TIFF with previews the full-size page.
     Raises:
-        UnreadableError: a raw file, a HEIC photo without its reader, several pages, no pixels or over `MAX_PIXELS`.
-        Exception: anything that Pillow raises on a damaged file.
+        UnreadableError: the file is a camera's raw file, is a HEIC photo and pillow-heif is not installed, has several
+            pages, has no pixels, or has more than `MAX_PIXELS`.
+        Exception: anything that Pillow raises for a damaged file.
     """
     if PurePath(name).suffix.lower() in RAW_SUFFIXES or data[8:10] == b"CR":
         raise UnreadableError(RAW_ADVICE)
@@ -112,12 +113,12 @@ def _seek_main_page(image: Image.Image) -> None:
 
 
 def _trim_png(data: bytes) -> tuple[bytes, bytes | None]:
-    """Drop what makes Pillow refuse a whole PNG though its pixels are fine.
+    """Remove metadata that would make Pillow reject a PNG whose pixels are fine.
 
-    That is: text that unpacks to over 1 MiB, and ancillary chunks with a wrong checksum.
+    These are text chunks that decompress to over 1 MiB, and ancillary chunks with a wrong checksum.
 
     Returns:
-        The bytes of the PNG, and its color profile if that is over 1 MiB and had to be taken out as well.
+        The bytes of the PNG, and its color profile if it was over 1 MiB and therefore removed, too.
     """
     kept, position, profile = [data[:8]], 8, None
     while position + 12 <= len(data):

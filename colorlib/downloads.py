@@ -1,4 +1,4 @@
-"""Photos and weights from the web (COCO sample, Imagenette, ImageNet ResNets), or one sentence that says why not."""
+"""Download photos and weights: COCO sample, Imagenette, ImageNet ResNets. Every failure is a `DownloadError`."""
 
 import gzip
 import os
@@ -44,17 +44,17 @@ ENCODERS = ("resnet18", "resnet34")
 
 
 def fetch_photos(name: str | Dataset, root: str | os.PathLike | None = None) -> Path:
-    """Return the folder of a data set's photos; download and unpack them first if they are not there yet.
+    """Return the folder of a dataset's photos; download and unpack them first if needed.
 
     Args:
         name: "coco" (3.2 GB), "imagenette" (99 MB, shorter side 160 px), "imagenette-320" (342 MB), or a `Dataset`.
-        root: the folder that holds data sets, `data_root()` by default. An archive already in `root/archives` is used.
+        root: folder for datasets, `data_root()` by default. An archive that is already in `root/archives` is used.
     Raises:
-        ValueError: no such data set.
+        ValueError: no such dataset.
         DownloadError: offline, not enough space, or a damaged archive.
     """
     if not isinstance(name, Dataset) and name not in DATASETS:
-        raise ValueError(f"There is no data set {name!r}; use one of: {', '.join(DATASETS)}.")
+        raise ValueError(f"There is no dataset {name!r}; use one of: {', '.join(DATASETS)}.")
     dataset = name if isinstance(name, Dataset) else DATASETS[name]
     root = (data_root() if root is None else Path(root).expanduser()).absolute()
     archive = root / "archives" / PurePosixPath(dataset.url).name
@@ -66,7 +66,7 @@ def fetch_photos(name: str | Dataset, root: str | os.PathLike | None = None) -> 
                 _download(dataset, archive)
                 _unpack(dataset, archive, folder)
     except OSError as error:
-        raise DownloadError(f"The data set {dataset.name!r} can't be stored under {root} ({error}).") from error
+        raise DownloadError(f"The dataset {dataset.name!r} can't be stored in {root} ({error}).") from error
     return folder
 
 
@@ -99,10 +99,10 @@ def fetch_encoder_weights(arch: str, url: str | None = None) -> dict[str, torch.
 
 
 def data_root() -> Path:
-    """Return the folder for data sets: `COLORLIB_DATA`, else `data/` of the project around the current folder.
+    """Return the folder for datasets: `COLORLIB_DATA` if it is set, else `data/` in the current project.
 
-    The project is the nearest parent folder that has `data/` and `notebooks/`; a relative `COLORLIB_DATA` is relative
-    to it. Outside a project it is `~/.cache/colorlib`.
+    The project is the nearest parent of the current folder that contains `data/` and `notebooks/`; a relative
+    `COLORLIB_DATA` is relative to it. Outside a project, the default is `~/.cache/colorlib`.
     """
     here = Path.cwd()
     folders = (here, *here.parents)
@@ -120,7 +120,7 @@ def _download(dataset: Dataset, archive: Path) -> None:
     needed = dataset.archive_bytes * (1.15 if archive.exists() else 2.15)  # photos hardly compress
     if (free := shutil.disk_usage(root).free) < needed:
         raise DownloadError(
-            f"The data set {dataset.name!r} needs {needed / 1e9:.1f} GB free in {root}, which has {free / 1e9:.1f}: "
+            f"The dataset {dataset.name!r} needs {needed / 1e9:.1f} GB free in {root}, which has {free / 1e9:.1f}: "
             "make room, or set COLORLIB_DATA to a folder on a larger disk."
         )
     if not archive.exists():
@@ -130,7 +130,7 @@ def _download(dataset: Dataset, archive: Path) -> None:
                 download_url(dataset.url, archive.parent, part.name)
         except (OSError, HTTPException) as error:
             raise DownloadError(
-                f"The data set {dataset.name!r} is not available from {dataset.url} ({error}): put the archive at "
+                f"The dataset {dataset.name!r} is not available from {dataset.url} ({error}): put the archive at "
                 f'{archive}, or use source="scenes" or a folder of your own.'
             ) from error
         part.replace(archive)

@@ -1,12 +1,12 @@
-"""One sentence where a package is missing that an extra of colorlib brings."""
+"""The error for a missing optional package."""
 
 
 class MissingExtra(ImportError):  # noqa: N818
-    """An optional package is not installed; the message has the command that installs it.
+    """An optional package is not installed; the message contains the command that installs it.
 
     Args:
-        package: that could not be imported, as in "matplotlib".
-        extra: of colorlib that brings it, as in "notebooks".
+        package: the package that could not be imported, for example "matplotlib".
+        extra: the extra of colorlib that includes the package, for example "notebooks".
     """
 
     def __init__(self, package: str, extra: str):

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent: atomic writes. No torch, so that reading images stays light."""
+"""Atomic writes: a file is either complete or absent. No torch here, so that `images` imports without it, too."""
 
 import os
 import tempfile
@@ -20,14 +20,15 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".colorlib-", suffix=".part")  # any name has room
+    # The temporary name does not contain the target's, which may already have the maximum length.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".colorlib-", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        with suppress(OSError):  # network drives and FAT refuse it
-            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; ours are ordinary
+        with suppress(OSError):  # some network drives and FAT do not support chmod
+            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp creates private files; use the default permissions
         os.replace(temporary, path)
     except BaseException:  # also KeyboardInterrupt: no half-written file stays behind
         Path(temporary).unlink(missing_ok=True)

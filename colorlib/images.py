@@ -1,4 +1,4 @@
-"""Any image file as (H, W, 3) uint8 sRGB, with one error type; finding, resizing and saving images."""
+"""Read any image file as (H, W, 3) uint8 sRGB, with a single error type; find, resize and save images."""
 
 import os
 import warnings
@@ -82,7 +82,7 @@ def find_images(
 ) -> list[Path]:
     """List the image files in a folder, by suffix, sorted; hidden files and folders are left out.
 
-    HEIC photos and raw files are listed as well, so that whoever reads them can report them by name.
+    HEIC photos and raw files are listed even if they can't be read, so that the caller can report them by name.
 
     Args:
         folder: where to look.
@@ -112,15 +112,15 @@ def save_image(
         overwrite: replace an existing file.
         exif: metadata to write, as in `open_image(...).info["exif"]`; formats without EXIF drop it.
     Raises:
-        ValueError: the suffix has no format, the array is not an image, or it is too large for a JPEG.
+        ValueError: unknown suffix, the array is not an image, or the image is too large for a JPEG.
         FileExistsError: the file exists and `overwrite` is False.
     """
     path = Path(path)
     image_format = SAVE_FORMATS.get(path.suffix.lower())
     if image_format is None:
-        raise ValueError(f"{path}: images are saved with one of the suffixes {', '.join(SAVE_FORMATS)}.")
+        raise ValueError(f"{path}: the suffix must be one of {', '.join(SAVE_FORMATS)}.")
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already; pass overwrite=True to replace it.")
+        raise FileExistsError(f"{path} already exists; pass overwrite=True to replace it.")
     image = rgb if isinstance(rgb, Image.Image) and rgb.mode == "RGB" else _as_pil(rgb)
     with atomic_write(path) as file:
         write_image(image, file, image_format, exif)
@@ -133,8 +133,8 @@ def write_image(image: Image.Image, file: BinaryIO, image_format: str, exif: byt
         image: RGB; its `info` entries "exif", "dpi" and "icc_profile" are written where the format can hold them.
         file: open for writing.
         image_format: one of the values of `SAVE_FORMATS`.
-        exif: replaces that of the image.
-        options: of Pillow's writer, in place of those of `SAVE_OPTIONS`.
+        exif: metadata to write instead of the image's own.
+        options: options for Pillow's writer; they override those in `SAVE_OPTIONS`.
     Raises:
         ValueError: the image is too large for a JPEG.
     """
@@ -152,7 +152,16 @@ def write_image(image: Image.Image, file: BinaryIO, image_format: str, exif: byt
 
 
 def resize_image(rgb: np.ndarray, shorter_side: int) -> np.ndarray:
-    """Resize (H, W, 3) uint8 so that its shorter side has `shorter_side` pixels, keeping its proportions."""
+    """Resize an image so that its shorter side has `shorter_side` pixels; the aspect ratio is kept.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        shorter_side: pixels, at least 1.
+    Returns:
+        (H', W', 3) uint8.
+    Raises:
+        ValueError: `rgb` is not an (H, W, 3) uint8 array.
+    """
     image = _as_pil(rgb)
     scale = shorter_side / min(image.size)
     size = tuple(max(1, round(side * scale)) for side in image.size)
@@ -160,7 +169,16 @@ def resize_image(rgb: np.ndarray, shorter_side: int) -> np.ndarray:
 
 
 def fit_square(rgb: np.ndarray, side: int) -> np.ndarray:
-    """Resize (H, W, 3) uint8 to `side` pixels on its shorter side and crop the central (side, side, 3)."""
+    """Resize an image so that its shorter side has `side` pixels, and crop the central square.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        side: pixels, at least 1.
+    Returns:
+        (side, side, 3) uint8.
+    Raises:
+        ValueError: `rgb` is not an (H, W, 3) uint8 array.
+    """
     image = _as_pil(rgb)
     shorter = min(image.size)
     left, top = (image.width - shorter) / 2, (image.height - shorter) / 2
@@ -169,7 +187,7 @@ def fit_square(rgb: np.ndarray, side: int) -> np.ndarray:
 
 
 def _has_nested_tags(exif: bytes | None) -> bool:
-    """Return whether EXIF has directories of its own for the exposure or the place."""
+    """Return whether the EXIF data have nested directories (exposure data, GPS)."""
     tags = Image.Exif()
     tags.load(exif or b"")
     return not {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}.isdisjoint(tags)

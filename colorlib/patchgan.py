@@ -11,13 +11,15 @@ from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 class PatchDiscriminator(nn.Module):
     """Score patches of a colored image: L (B, 1, H, W) and ab (B, 2, H, W) -> logits (B, 1, h, w).
 
-    A logit above 0 means "real". Each depends on a patch of `patch_size` × `patch_size` pixels.
+    A logit above 0 means "real". Each logit depends on a patch of `patch_size` × `patch_size` pixels; h and w are about
+    H / 2^n_down and W / 2^n_down.
 
     Args:
-        base_channels: channels after the first convolution; each further one doubles them, up to eight times as many.
+        base_channels: channels after the first convolution. Each later convolution doubles the number of channels, up
+            to 8 × base_channels.
         n_down: number of convolutions with stride 2: 1, 2, 3 give patches of 16, 34, 70 px (70 in the paper).
-        conditional: use L as well as ab as input.
-        spectral_norm: bound the Lipschitz constant of each layer (Miyato et al. 2018), in place of BatchNorm.
+        conditional: feed L and ab to the network; if False, only ab.
+        spectral_norm: bound the Lipschitz constant of each layer (Miyato et al. 2018), instead of using BatchNorm.
     """
 
     def __init__(self, base_channels: int = 32, n_down: int = 2, conditional: bool = True, spectral_norm: bool = False):

@@ -1,4 +1,4 @@
-"""A U-Net with a ResNet encoder, pretrained or not: fastai's `create_body` and `DynamicUnet`, without their traps.
+"""A U-Net with a ResNet encoder, pretrained or not, built with fastai's `create_body` and `DynamicUnet`.
 
 Source: He et al. 2016 for the encoder; Howard and Gugger's fastai for the decoder (PixelShuffle with ICNR).
 """
@@ -19,11 +19,20 @@ ARCHS = ("resnet18", "resnet34")
 # with ImageNet's mean and standard deviation, averaged over the three channels.
 GRAY_MEAN, GRAY_STD = 0.449, 0.226
 N_FEATURES = 512  # channels of the output of either encoder, at 1/32 of the resolution
-BUILD_SIZE = (64, 64)  # DynamicUnet measures its layers on an image of this size; others work as well
+BUILD_SIZE = (64, 64)  # DynamicUnet runs an image of this size to get layer shapes; the network takes other sizes, too
 
 
 class ResNetUNet(nn.Module):
-    """L (B, 1, H, W) -> ab (B, 2, H, W), both in [-1, 1], for any H and W from 31 up. Made by `resnet_unet`."""
+    """Predict ab from L: L (B, 1, H, W) -> ab (B, 2, H, W), both in [-1, 1], for any H and W of at least 31.
+
+    Use `resnet_unet` to build one.
+
+    Args:
+        arch: "resnet18" or "resnet34".
+    Raises:
+        ValueError: unknown `arch`.
+        MissingExtra: fastai is not installed.
+    """
 
     def __init__(self, arch: str = "resnet18"):
         super().__init__()
@@ -35,12 +44,12 @@ class ResNetUNet(nn.Module):
         self.recipe = {"arch": arch}
         encoder = create_body(getattr(models, arch)(weights=None), n_in=1, pretrained=False, cut=-2)
         net = DynamicUnet(encoder, n_out=2, img_size=BUILD_SIZE)
-        net.layers[-1] = nn.Identity()  # it returned fastai's tensor type, which torch.compile can't follow
+        net.layers[-1] = nn.Identity()  # replaces ToTensorBase: torch.compile can't handle fastai's tensor subclass
         self.net = net.train()  # DynamicUnet leaves its BatchNorms in eval mode
 
     @property
     def encoder(self) -> nn.Sequential:
-        """The ResNet without its classifier: (B, 1, H, W) gray -> features."""
+        """The ResNet without its classifier: (B, 1, H, W) from `normalize_gray` -> features (B, 512, H/32, W/32)."""
         return self.net.layers[0]
 
     def forward(self, L: torch.Tensor) -> torch.Tensor:
@@ -55,7 +64,7 @@ class ResNetUNet(nn.Module):
 
 
 def normalize_gray(L: torch.Tensor) -> torch.Tensor:
-    """Convert L in [-1, 1] to the input that a pretrained encoder expects of a gray image."""
+    """Normalize L (any shape, in [-1, 1]) the way a pretrained encoder expects; returns the same shape."""
     return ((L + 1) / 2 - GRAY_MEAN) / GRAY_STD
 
 
@@ -67,7 +76,7 @@ class NormalizeGray(nn.Module):
 
 
 def _import_fastai() -> tuple:
-    """Import what we use of fastai: late, because it takes seconds, and without its warning about torch.jit."""
+    """Import parts of fastai, only when needed because it takes seconds, and suppress its warning about torch.jit."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
         try:
@@ -83,8 +92,8 @@ def resnet_unet(arch: str = "resnet18", weights: str | os.PathLike | None = "ima
 
     Args:
         arch: "resnet18" or "resnet34".
-        weights: of the encoder. "imagenet" for torchvision's (downloaded once, then cached), None for random numbers,
-            or the path of a file written by `save_encoder`.
+        weights: weights of the encoder: "imagenet" for torchvision's (downloaded once, then cached), None for random
+            numbers, or the path of a file written by `save_encoder`.
     Returns:
         The network, with a random decoder, in training mode.
     Raises:

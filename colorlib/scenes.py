@@ -1,4 +1,4 @@
-"""The painted world: small scenes in which it is known which colors follow from the gray image and which do not.
+"""Painted scenes for which we know which colors follow from the gray image and which do not.
 
 Sky, grass, brick: the kind of object and its L determine the color, so a network can learn it.
 Balloons, cars, doors: the hue is uniformly random and independent of L, so no network can.
@@ -62,7 +62,7 @@ class Scenes:
         objects: (n, size, size) uint8 ids of the object that covers more than half of the pixel. 0 is the sky.
             `KINDS[id]` is its kind; ids >= `FIRST_AMBIGUOUS` are ambiguous, and each such object in a scene has an
             id of its own.
-        ambiguous: (n, size, size) bool; the parts whose hue is random: no wheels, windows, strings.
+        ambiguous: (n, size, size) bool; pixels whose hue is random. Wheels, windows and strings do not belong to them.
         determined: (n, size, size) bool; all other pixels.
         edges: (n, size, size) bool; determined pixels within 2 px of an object boundary: the 5×5 window around them
             holds more than one id. A subset of `determined`.
@@ -293,7 +293,7 @@ def _road(canvas, middle):
     canvas.lay("road", canvas.cover(np.maximum(across - 0.009, along - 0.054)), 88)
 
 
-# --- ambiguous colors: they do not follow from it --------------------------------------------------------------------
+# --- ambiguous colors: they do not follow from the gray image --------------------------------------------------------
 
 
 def _balloon(canvas, rng, cx, cy, r, number):

@@ -1,4 +1,4 @@
-"""Figures in one style. Each function returns a closed `Figure`; as the last line of a cell it is shown once."""
+"""Figures in one style. Each function returns a closed `Figure`, so a notebook shows it once, as a cell's result."""
 
 import functools
 import math
@@ -152,9 +152,9 @@ def curves(history, keys: Sequence[str] | None = None, landmarks: Mapping[str, f
 
     Args:
         history: a `History`, or a list of dicts with "epoch" and numbers.
-        keys: which to draw; by default every number but "epoch", "lr" and "seconds". A key may be missing in some rows.
-        landmarks: label -> height of a dotted line on the axis of the losses, as in {"log 2": 0.693}; or on that of a
-            key, as in {"truth": (1.0, "valid_chroma_ratio")}.
+        keys: keys to draw; by default all numbers except "epoch", "lr" and "seconds". Some rows may lack a key.
+        landmarks: dotted horizontal lines, by label: the height on the axis of the losses, as in {"log 2": 0.693}, or
+            the height and a key on whose axis the line belongs, as in {"truth": (1.0, "valid_chroma_ratio")}.
     Raises:
         ValueError: no rows, or an unknown key.
     """
@@ -186,7 +186,7 @@ def curves(history, keys: Sequence[str] | None = None, landmarks: Mapping[str, f
 
 @_figure
 def gamut(L: float = 50.0, size: int = 221) -> Figure:
-    """Draw the sRGB colors of one lightness on the ab plane; hatched outside of sRGB.
+    """Draw the colors of the ab plane at one lightness; the area outside the sRGB gamut is hatched.
 
     Args:
         L: lightness L*, 0 to 100.
@@ -257,7 +257,7 @@ def error_map(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, lim
         ValueError: not one image, or shapes that don't fit.
     """
     if L.ndim != 3 or ab_pred.shape != ab_true.shape:
-        raise ValueError(f"error_map() needs one image: L (1, H, W) and ab (2, H, W) twice, "
+        raise ValueError(f"error_map() needs one image: L (1, H, W), ab_pred and ab_true (2, H, W), "
                          f"got {_shape(L)}, {_shape(ab_pred)} and {_shape(ab_true)}.")  # fmt: skip
     ab_pred, ab_true = ab_pred.detach().cpu(), ab_true.detach().cpu()
     error = ((ab_pred - ab_true).abs().mean(0) * AB_SCALE).numpy()  # (H, W), Lab units

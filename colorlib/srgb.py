@@ -7,28 +7,27 @@ from io import BytesIO
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
-TURNS = {  # EXIF orientation -> what brings the image upright
+TURNS = {  # EXIF orientation -> operation that turns the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
-# A TIFF keeps these among the tags that describe its pixels, which must not be copied.
+# Copy only these tags from a TIFF. Its other tags describe how its pixels are stored.
 TIFF_TAGS = (
     ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.Software,
     ExifTags.Base.DateTime, ExifTags.Base.Artist, ExifTags.Base.Copyright, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo,
 )  # fmt: skip
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags
 WHITES = {"F": (1, 255, 4095, 65535), "I": (255, 4095, 65535)}  # the usual values of white
-SLACK = 1.02  # of white: a few brighter pixels are noise
-SAME = 2  # of 255: a profile that changes no color by more is sRGB
+SLACK = 1.02  # values up to 1.02 × white still count as white: a few brighter pixels are noise
+SAME = 2  # a profile that changes no color by more than this (of 255) is treated as sRGB
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-    """Convert a loaded image of any mode to RGB, sRGB, upright, on white.
+    """Convert a loaded image of any mode to an upright RGB image in sRGB; transparent parts become white.
 
     Returns:
-        A new image whose `info` has nothing but "exif" (bytes, without the orientation) and "dpi", if the file had
-        them.
+        A new image. Its `info` contains only "exif" (bytes, without the orientation) and "dpi", if the file had them.
     """
     exif, turn = _metadata(image)
     profile, dpi = image.info.get("icc_profile"), image.info.get("dpi")
@@ -52,7 +51,7 @@ def srgb_profile() -> bytes:
 
 
 def _metadata(image: Image.Image) -> tuple[bytes | None, Image.Transpose | None]:
-    """Return the EXIF of an image, without the orientation and without tags that can't be written, and its turn."""
+    """Return the EXIF data of an image, without the orientation and unwritable tags, and the operation from `TURNS`."""
     tags, turn = {}, None
     with suppress(Exception):  # damaged metadata makes Pillow raise all kinds of errors
         exif = image.getexif()
@@ -122,7 +121,7 @@ def _apply_profile(image: Image.Image, icc_profile: bytes | None) -> Image.Image
 
 
 def _is_gray(image: Image.Image) -> bool:
-    """Return whether an image stores gray, be it in a palette."""
+    """Return whether an image is gray; for a palette image, whether all palette colors are."""
     if image.mode == "P":
         colors = np.reshape(image.getpalette("RGB"), (-1, 3))
         return not np.ptp(colors, axis=1).any()

@@ -1,4 +1,4 @@
-"""Training: one plain step function per stage, and the fits that call it on every batch."""
+"""Training: one plain step function per stage, and the `fit_*` functions that call it on every batch."""
 
 import os
 
@@ -16,7 +16,14 @@ from colorlib.unet import LabelHead, UNet
 def reconstruction_step(
     generator: nn.Module, optimizer: torch.optim.Optimizer, L: torch.Tensor, ab: torch.Tensor, loss_fn: Loss
 ) -> torch.Tensor:
-    """Update the generator toward the true ab; return the loss before the step, detached."""
+    """Update the generator toward the true ab; return the loss before the update, detached.
+
+    Args:
+        generator: L -> ab, in training mode.
+        optimizer: optimizer of the generator's parameters.
+        L, ab: (B, 1, H, W) and (B, 2, H, W), network-scaled.
+        loss_fn: (ab_pred, ab) -> scalar loss, as in `losses.RECONSTRUCTION`.
+    """
     with mixed_precision(L.device):
         ab_pred = generator(L)
     loss = loss_fn(ab_pred.float(), ab)
@@ -80,8 +87,8 @@ def fit_reconstruction(
         A `History`. An interruption (Ctrl-C, Jupyter's ■) ends the training after the current batch, keeps the
         weights, writes the checkpoint and sets `history.interrupted`.
     Raises:
-        ValueError: unknown loss, a label weight without labels, or the checkpoint belongs to a training with other
-            settings.
+        ValueError: unknown loss, a label weight without labels or for a network other than `UNet`, or a checkpoint that
+            was written with different settings.
         FileExistsError: the checkpoint exists and `resume` is False.
     """
     loss_fn = pick(RECONSTRUCTION, loss)
@@ -124,10 +131,19 @@ def discriminator_step(
     ab_fake: torch.Tensor,
     loss_fn: AdversarialLoss,
 ) -> dict[str, torch.Tensor]:
-    """Update the discriminator toward "real" on ab and "fake" on ab_fake; no gradient reaches the generator."""
+    """Update the discriminator toward "real" for ab and "fake" for ab_fake; no gradient reaches the generator.
+
+    Args:
+        discriminator: (L, ab) -> logits (B, 1, h, w), in training mode.
+        optimizer: optimizer of the discriminator's parameters.
+        L, ab, ab_fake: (B, 1, H, W), (B, 2, H, W) and (B, 2, H, W), network-scaled.
+        loss_fn: (logits, real) -> scalar loss, the first of a pair in `losses.ADVERSARIAL`.
+    Returns:
+        "loss_d_real" and "loss_d_fake" before the update, detached.
+    """
     with mixed_precision(L.device):
-        # One forward pass for both: in two, BatchNorm would normalize real and fake by statistics of their own, and
-        # the discriminator would learn a task that differs from the one in eval mode.
+        # One forward pass for both: in separate passes, BatchNorm would normalize real and fake images with separate
+        # statistics, and the discriminator would learn a task that it does not face in eval mode.
         logits = discriminator(torch.cat([L, L]), torch.cat([ab, ab_fake.detach()]))
     real_logits, fake_logits = logits.chunk(2)
     loss_d_real, loss_d_fake = loss_fn(real_logits.float(), True), loss_fn(fake_logits.float(), False)
@@ -147,9 +163,20 @@ def generator_step(
     reconstruction: Loss,
     lambda_l1: float,
 ) -> dict[str, torch.Tensor]:
-    """Update the generator toward "real" and the true ab; `ab_fake` is its output, with its graph.
+    """Update the generator toward "real" and the true ab.
 
-    The discriminator is frozen meanwhile, its BatchNorm statistics included: gradients only pass through it.
+    The discriminator, including its BatchNorm statistics, is not changed: gradients only pass through it.
+
+    Args:
+        discriminator: (L, ab) -> logits (B, 1, h, w).
+        optimizer: optimizer of the generator's parameters.
+        L, ab: (B, 1, H, W) and (B, 2, H, W), network-scaled.
+        ab_fake: (B, 2, H, W), the generator's output for L, with its autograd graph.
+        adversarial: (logits, real) -> scalar loss, the second of a pair in `losses.ADVERSARIAL`.
+        reconstruction: (ab_fake, ab) -> scalar loss.
+        lambda_l1: weight of the reconstruction loss.
+    Returns:
+        "loss_g_gan" and "loss_g_l1" before the update, detached.
     """
     was_training = discriminator.training
     discriminator.requires_grad_(False).eval()
@@ -182,8 +209,8 @@ def fit_gan(
     """Train a generator against a discriminator (Pix2Pix), usually after `fit_reconstruction`.
 
     Each step predicts ab once, for both updates. Both networks use Adam with betas (0.5, 0.999) and a learning rate
-    that falls linearly to zero over the second half. The generator ends with the exponential moving average (EMA) of
-    its weights. The last epoch is kept, not the best: by ab error, the grayest would be chosen.
+    that falls linearly to zero over the second half. At the end, the generator gets the exponential moving average
+    (EMA) of its weights. The epoch with the lowest ab error is not selected, because ab error favors gray results.
 
     Args:
         generator: L -> ab, trained in place.

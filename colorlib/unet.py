@@ -1,4 +1,4 @@
-"""The U-Net: an encoder with a growing field of view, a decoder back to full resolution, and skip connections.
+"""The U-Net: an encoder with a growing receptive field, a decoder that restores the resolution, and skip connections.
 
 Source: Ronneberger, Fischer and Brox 2015 for the architecture; Isola et al. 2017 for image-to-image translation.
 """
@@ -68,7 +68,7 @@ class UNet(nn.Module):
     """Predict ab from L: L (B, 1, H, W) -> ab (B, 2, H, W), both in [-1, 1], for any H and W.
 
     Args:
-        base_channels: channels at full resolution; each level doubles them, up to eight times as many.
+        base_channels: channels at full resolution. Each level doubles the number of channels, up to 8 × base_channels.
         n_down: number of times the encoder halves the resolution.
         skips: pass the encoder's features to the decoder. Without them this is a plain autoencoder.
         dropout: probability that a decoder channel is dropped in training (Isola et al. 2017 use 0.5 as noise).

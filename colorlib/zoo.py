@@ -1,4 +1,4 @@
-"""Generators on disk: a weights file contains the recipe that builds its network again."""
+"""Save and load generators. A weights file also contains the recipe for building its network."""
 
 import json
 import os
@@ -22,8 +22,8 @@ def save_generator(
 
     Args:
         generator: a network of colorlib; its class and its `recipe` (keyword arguments) go into the header.
-        path: of the file; usually ends in `.safetensors`.
-        info: what a later reader should know: render size, data, commands, seconds, scores.
+        path: file to write; usually ends in `.safetensors`.
+        info: metadata for the header: render size, data, commands, seconds, scores.
         half: store the weights in float16, in half the space; see `tensors.to_half`.
     Raises:
         TypeError: the network's class is not one that `load_generator` can build.
@@ -52,7 +52,7 @@ def load_generator(path_or_name: str | os.PathLike) -> nn.Module:
 
 
 def load_with_info(path_or_name: str | os.PathLike) -> tuple[nn.Module, WeightsInfo]:
-    """Return what `load_generator` returns and the file's info, reading the file once."""
+    """Load a generator as `load_generator` does, and return it together with the file's info."""
     path = _find(path_or_name)
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT or metadata.get("class") not in BUILDERS:

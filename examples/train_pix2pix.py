@@ -3,8 +3,8 @@
     python examples/train_pix2pix.py                  # painted scenes, about a minute on two CPU cores
     python examples/train_pix2pix.py --source my_photos --size 128 --l1-epochs 20 --gan-epochs 10
 
-The method is that of Isola et al. 2017, with three changes that chapter 04 explains: an L1 stage comes first, L1 weighs
-20 instead of 100, and the result is an average of the generator's weights. `colorlib.fit_reconstruction` and
+The method is that of Isola et al. 2017, with three changes that chapter 04 explains: an L1 stage comes first, the
+weight of L1 is 20 instead of 100, and the result has averaged weights. `colorlib.fit_reconstruction` and
 `colorlib.fit_gan` do the same, and can be interrupted and resumed.
 """
 
@@ -23,12 +23,12 @@ parser.add_argument("--source", default="scenes", help="scenes, bundled, imagene
 parser.add_argument("--size", type=int, default=64, help="side of the training images, pixels")
 parser.add_argument("--n-train", type=int, default=600, help="number of training images")
 parser.add_argument("--n-test", type=int, default=100, help="number of held-out images")
-parser.add_argument("--batch-size", type=int, default=4)
+parser.add_argument("--batch-size", type=int, default=4, help="images per batch")
 parser.add_argument("--l1-epochs", type=int, default=4, help="epochs of the L1 stage")
 parser.add_argument("--gan-epochs", type=int, default=4, help="epochs of the GAN stage")
 parser.add_argument("--base-channels", type=int, default=16, help="width of the U-Net")
 parser.add_argument("--lambda-l1", type=float, default=20.0, help="weight of L1 in the GAN stage")
-parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--seed", type=int, default=0, help="random seed")
 parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the weights and the sample sheet")
 options = parser.parse_args()
 
@@ -78,7 +78,7 @@ def l1_step(L, ab):
 
 
 def gan_step(L, ab):
-    """First teach the discriminator real from fake, then the generator to be taken for real, and to stay near ab."""
+    """Train the discriminator to tell real from fake; then train the generator toward "real" and toward the true ab."""
     with amp:
         ab_fake = generator(L)  # one prediction for both updates
 

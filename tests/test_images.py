@@ -457,7 +457,7 @@ def test_exif_is_kept_on_saving(suffix, photo, tmp_path):
 def test_save_refuses_to_overwrite(photo, tmp_path):
     path = tmp_path / "photo.png"
     save_image(photo, path)
-    with pytest.raises(FileExistsError, match="photo.png exists already; pass overwrite=True"):
+    with pytest.raises(FileExistsError, match="photo.png already exists; pass overwrite=True"):
         save_image(255 - photo, path)
     np.testing.assert_array_equal(read_image(path), photo)
     save_image(255 - photo, path, overwrite=True)

@@ -239,7 +239,7 @@ def test_folders_list_what_can_be_read_and_what_must_be_reported(tmp_path):
 
 def test_heic_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
-    with pytest.raises(ImageReadError, match=r"HEIC photo: install pip install 'colorlib\[heic\]'"):
+    with pytest.raises(ImageReadError, match=r"HEIC photo: run pip install 'colorlib\[heic\]'"):
         read_image(io.BytesIO(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)))
 
 

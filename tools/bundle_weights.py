@@ -1,8 +1,8 @@
-"""Bring trained weights into the package: `python tools/bundle_weights.py NAME --stages L1 GAN --share S ...`
+"""Add trained weights to the package: `python tools/bundle_weights.py NAME --stages L1 GAN --share S ...`
 
-The shipped weights lie between those of the L1 stage and those after the game: (1 - S) of one plus S of the other, as
-Wang et al. 2018 (ESRGAN) do it. S trades ab error for colorfulness; so does --saturation, by which the last layer is
-multiplied. Choose both on the `valid` photos with `tools/measure_photos.py`. Weights are rounded to half precision.
+The bundled weights are interpolated: (1 - S) times those of the L1 stage plus S times those of the GAN stage, as in
+Wang et al. 2018 (ESRGAN). S trades ab error for colorfulness; so does --saturation, a factor for the last layer.
+Choose both on the `valid` photos with `tools/measure_photos.py`. Weights are rounded to half precision.
 """
 
 import argparse
@@ -18,7 +18,8 @@ PRETRAINED = Path(colorlib.__file__).parent / "pretrained"
 def mix(first: Path, second: Path, share: float, saturation: float):
     """Return the generator of `second` with (1 - share) of the weights of `first` and `share` of its own.
 
-    Its last layer is multiplied by `saturation`: small ab, for which the tanh is straight, grow by as much.
+    Its last layer is multiplied by `saturation`. Where ab is small, and tanh therefore nearly linear, ab is multiplied
+    by the same factor.
     """
     start, generator = load_generator(first), load_generator(second)
     if start.recipe != generator.recipe:
@@ -36,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the bundled weights, or a path ending in .safetensors to try them out")
     parser.add_argument("--stages", nargs=2, type=Path, required=True, metavar=("L1", "GAN"))
-    parser.add_argument("--share", type=float, required=True, help="of the weights after the game, 0 to 1")
+    parser.add_argument("--share", type=float, required=True, help="fraction of the GAN stage's weights, 0 to 1")
     parser.add_argument("--saturation", type=float, default=1.0, help="factor of the last layer (default: 1)")
     parser.add_argument("--render-size", type=int, required=True)
     parser.add_argument("--notes", type=Path, help="JSON: data, commands, seconds, seed, held-out numbers")

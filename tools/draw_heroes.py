@@ -56,7 +56,7 @@ def old_print(photo: np.ndarray) -> np.ndarray:
 
 
 def photos(names: list[str], age_photo: Callable[[np.ndarray], np.ndarray], label: str) -> Figure:
-    """Chapters 00 and 07: aged photos, their colors by the bundled network, and the truth."""
+    """Chapters 00 and 07: aged photos, the same photos colored with the bundled weights, and the truth."""
     truth = [resize_image(bundled_photo(name), 220)[:, :330] for name in names]
     old = [age_photo(photo) for photo in truth]
     colorizer = Colorizer.from_pretrained(device="cpu")

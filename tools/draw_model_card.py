@@ -1,4 +1,4 @@
-"""Draw the figure of the model card: `python tools/draw_model_card.py`. No photo is chosen by its result."""
+"""Draw the figure of the model card: `python tools/draw_model_card.py`. The photos are not selected by result."""
 
 import io
 from pathlib import Path

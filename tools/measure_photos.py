@@ -1,9 +1,9 @@
-"""Score weights on the held-out photos of a folder, at 256 px, through the same `Colorizer` that visitors use.
+"""Score weights on the held-out photos of a folder, at 256 px, with the same `Colorizer` that users run.
 
 `python tools/measure_photos.py FOLDER --weights FILE... [--under photos] [--render-sizes 64 96] [--part test]`
 
-The split is that of `colorlib train --source FOLDER`: `valid` to choose by, `test` to report. Ratios: the ab MAE to
-that of gray (ab = 0), the mean colorfulness to the truth's.
+The split is that of `colorlib train --source FOLDER`: use `valid` to choose settings, and `test` to report results. The
+scores are the ab MAE divided by that of gray (ab = 0), and the mean colorfulness divided by that of the truth.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from colorlib.images import read_image, resize_image
 from colorlib.lessons.aging import to_luma
 from colorlib.metrics import colorfulness
 
-SIDE = 256  # shorter side at which photos are judged, pixels
+SIDE = 256  # shorter side at which photos are scored, pixels
 
 
 def as_tensor(rgb: np.ndarray) -> torch.Tensor:
@@ -51,8 +51,8 @@ def main() -> None:
     parser.add_argument("--under", default="", help="only the photos below this folder inside FOLDER")
     parser.add_argument("--limit", type=int, help="at most this many photos")
     parser.add_argument("--saturation", type=float, default=1.0)
-    parser.add_argument("--stored-gray", action="store_true", help="give the network luma in place of the photo's L*")
-    parser.add_argument("--figure", type=Path, help="draw gray, every result and truth of the first 16 photos here")
+    parser.add_argument("--stored-gray", action="store_true", help="convert the photos to gray (luma) before coloring")
+    parser.add_argument("--figure", type=Path, help="image file for a figure of the first 16 photos and their results")
     options = parser.parse_args()
 
     files = held_out_files(options.folder, options.part)

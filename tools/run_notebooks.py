@@ -22,14 +22,14 @@ def find_notebooks(names: list[str], folder: Path) -> list[Path]:
     """Return the notebooks of `folder` that start with one of `names` ("03", or a path); without names, all of them.
 
     Raises:
-        FileNotFoundError: no notebook starts like that.
+        FileNotFoundError: no notebook's name starts with one of `names`.
     """
     paths = sorted(folder.glob("*.ipynb"))
     chosen = []
     for name in names:
         matches = [path for path in paths if path.name.startswith(Path(name).name)]
         if not matches:
-            raise FileNotFoundError(f"{name}: no notebook in {folder.name}/ starts like that.")
+            raise FileNotFoundError(f"{name}: no notebook in {folder.name}/ has a name that starts with this.")
         chosen += [path for path in matches if path not in chosen]
     return chosen if names else paths
 

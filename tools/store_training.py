@@ -1,10 +1,10 @@
-"""Store what chapters show of networks that `colorlib train` trained on photos which can't be committed.
+"""Store the scores and predictions of trained networks for the chapters, when the photos can't be committed.
 
 `python tools/store_training.py NAME --source FOLDER --commands FILE --weights LABEL=FILE...`
 
-Writes `notebooks/runs/NAME.json`: the commands and, for each network, its seconds and its scores on the held-out test
-photos of FOLDER and on the photos that scikit-image and scikit-learn ship; and `NAME.safetensors`: its ab for the
-latter.
+Writes two files. `notebooks/runs/NAME.json` has the commands and, for each network, the training time in seconds and
+the scores on the held-out test photos of FOLDER and on seven photos that come with scikit-image and scikit-learn.
+`NAME.safetensors` has the ab that each network predicts for those seven photos.
 """
 
 import argparse

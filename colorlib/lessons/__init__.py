@@ -1,1 +1,1 @@
-"""What only the notebooks need: widgets, exercise checkers, side experiments, the map of the series."""
+"""Code that only the notebooks use: widgets, exercise checkers, side experiments, and the table of chapters."""

@@ -9,8 +9,8 @@ from importlib import metadata
 import torch
 from packaging.requirements import Requirement
 
-OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # that the series is tested with
-MIN_MEMORY, MIN_DISK = 3e9, 1e9  # bytes: what the largest chapter takes, and room for weights and photos
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # versions that the series is tested with
+MIN_MEMORY, MIN_DISK = 3e9, 1e9  # bytes: the needs of the largest chapter; space for weights and photos
 JUPYTER_UPLOAD_LIMIT = 10 * 2**20  # bytes, unless the server sets another one
 UPLOAD_LIMIT_VARIABLE = "COLORLIB_UPLOAD_LIMIT"  # set by jupyter_server_config.py and `make app`
 
@@ -21,7 +21,7 @@ def check_environment() -> str:
     A line is "[ok] …", or "[fix: what to do] …" where a chapter would fail or run badly.
     """
     python, memory, disk = sys.version_info[:2], _free_memory(), shutil.disk_usage(".").free
-    found = f"{memory / 1e9:.1f} GB free" if memory else f"{platform.system()} does not tell how much is free"
+    found = f"{memory / 1e9:.1f} GB free" if memory else f"can't be measured on {platform.system()}"
     checks = [  # (passed, what was found, what to do if it did not pass)
         (OLDEST_PYTHON <= python <= NEWEST_PYTHON, f"Python {platform.python_version()}", "use Python 3.11 to 3.13"),
         (*_check_packages(), "run make lab, or pip install -e '.[all]' in the folder of the series"),
@@ -34,10 +34,10 @@ def check_environment() -> str:
 
 
 def upload_limit() -> int:
-    """Return the largest size, in bytes, of a file that can be uploaded in a widget, as far as a kernel can know.
+    """Return the size limit, in bytes, for files uploaded in a widget.
 
-    The limit belongs to Jupyter's server. The series' own settings pass it to the kernels in the environment. Without
-    them it is Jupyter's 10 MiB, and larger files vanish without a message.
+    The Jupyter server sets the limit. The settings of this series pass it to the kernels in an environment variable.
+    Without that variable, assume Jupyter's default of 10 MiB; larger files are dropped without a message.
     """
     value = os.environ.get(UPLOAD_LIMIT_VARIABLE, "")
     return int(value) if value.isdecimal() else JUPYTER_UPLOAD_LIMIT
@@ -54,7 +54,7 @@ def upload_warning() -> str:
 
 
 def _check_packages() -> tuple[bool, str]:
-    """Compare the installed packages with what colorlib and its extras require, those for its tests aside."""
+    """Compare the installed packages with the requirements of colorlib and its extras, except the test extra."""
     try:
         requirements = [Requirement(line) for line in metadata.requires("colorlib") or []]
     except metadata.PackageNotFoundError:
@@ -88,7 +88,7 @@ def _check_device() -> tuple[bool, str]:
 
 
 def _free_memory() -> int | None:
-    """Return the number of bytes that a program may still take, None where the system does not tell."""
+    """Return the available memory in bytes, or None where it can't be read (outside Linux)."""
     try:
         with open("/proc/meminfo") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))

@@ -1,4 +1,4 @@
-"""Side experiments: trainings that take too long for a chapter. `make experiments` runs them, the chapters read them.
+"""Side experiments: training runs that take too long for a chapter. `make experiments` stores their results.
 
 An experiment is a plain function from settings to a result. The result is stored in `notebooks/runs/NAME.json`
 (numbers) and `NAME.safetensors` (a few predictions), with the command, the settings, the seconds and hashes of the code
@@ -40,7 +40,7 @@ LIBRARY_PHOTOS = ("china", "flower", "coffee", "chelsea", "astronaut", "rocket",
 
 
 class StaleRun(UserWarning):
-    """A stored run was made by other code than today's."""
+    """A stored run was made by a different version of the code."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Experiment:
     Attributes:
         run: settings -> {"table": {...}, "ab": {name: packed ab}}, see `pack_ab`.
         settings: keyword arguments of the stored run.
-        tiny: the settings that the tests replace.
-        holds: table -> whether the result has the direction that the chapter claims.
+        tiny: settings that override those above in tests, so that a run takes seconds.
+        holds: table -> whether the result supports the chapter's claim.
     """
 
     run: Callable[..., dict]
@@ -114,7 +114,7 @@ def stored(name: str) -> tuple[dict, dict[str, torch.Tensor]]:
     _find(name)
     _check_checkout()
     if not (RUNS / f"{name}.json").exists():
-        raise FileNotFoundError(f"The experiment {name} has no stored run; `make experiments ARGS={name}` makes it.")
+        raise FileNotFoundError(f"The experiment {name} has no stored run; `make experiments ARGS={name}` creates it.")
     return stored_training(name)
 
 
@@ -170,7 +170,10 @@ def predict_first(generator: torch.nn.Module, loader: Batches, n: int = 8) -> to
 
 
 def entropy_by_kind(generator: torch.nn.Module | None, loader: Batches) -> dict[str, float]:
-    """Return the hue entropy of balloons, cars and doors as "hue_entropy/<kind>"; of the true colors for None."""
+    """Return the hue entropy of the predicted balloons, cars and doors, as "hue_entropy/<kind>".
+
+    If `generator` is None, return that of the true colors.
+    """
     masks = loader.masks
     ab = torch.cat([ab for _, ab in loader]).cpu() if generator is None else predict(generator, loader)
     scores = {}
@@ -287,8 +290,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the experiments named on the command line, one after the other, and store their results."""
     parser = argparse.ArgumentParser(prog="make experiments ARGS=…", description=main.__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *EXPERIMENTS], help="default: all")
-    parser.add_argument("--stale", action="store_true", help="run only those whose stored run was made by other code")
-    parser.add_argument("--check", action="store_true", help="run nothing; print what has changed since")
+    parser.add_argument("--stale", action="store_true", help="run only experiments whose stored run is out of date")
+    parser.add_argument("--check", action="store_true", help="run nothing; print why stored runs are out of date")
     options = parser.parse_args(arguments)
     for name in options.names or EXPERIMENTS:
         changed = _changes(name) if options.check or options.stale else []
@@ -314,7 +317,7 @@ def _find(name: str) -> Experiment:
 
 def _check_checkout() -> None:
     if not RUNS.is_dir():
-        raise FileNotFoundError(f"The stored runs come with the notebooks: {RUNS} is not a folder of a checkout.")
+        raise FileNotFoundError(f"The stored runs come with the notebooks, in a checkout; there is no folder {RUNS}.")
 
 
 def _commit() -> str | None:

@@ -19,10 +19,11 @@ MODULES = {  # dotted name below colorlib -> file
 
 
 def code_of(run: Callable) -> dict[str, str]:
-    """Return a hash of a function, as "name()", and of each module of colorlib that it draws on, by name.
+    """Return hashes by name: of a function, as "name()", and of each colorlib module that it depends on.
 
-    These are the modules whose names the function uses, and all that these import, directly or indirectly. Functions in
-    its own file that it calls are hashed with it. Comments, docstrings, formatting and its decorators do not count.
+    These are the modules whose names the function uses, and the modules that they import, directly or indirectly. The
+    functions that it calls in its own file are hashed with it. Comments, docstrings, formatting and the function's
+    decorators do not affect a hash.
     """
     file = Path(inspect.getsourcefile(run))
     tree = ast.parse(file.read_text(encoding="utf-8"))

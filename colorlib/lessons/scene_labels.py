@@ -1,7 +1,7 @@
-"""Multi-label classification of painted scenes: which things are in a gray crop?
+"""Multi-label classification of painted scenes: which kinds of objects are in a gray crop?
 
-Chapter 05 pretrains an encoder on it where ImageNet's weights are not available. The labels come from the object ids
-of the painted world; no color is looked at.
+Chapter 05 pretrains an encoder on this task where ImageNet weights are not available. The labels come from the object
+ids of the painted scenes; colors are not used.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def labels_of(objects: torch.Tensor) -> torch.Tensor:
 class SceneCrops(Batches):
     """Shuffled batches (L, ab, labels) of random crop×crop windows, one position per batch, not rescaled.
 
-    Half the side costs a quarter of the time, and things keep the size that they have in the whole scene.
+    Crops of half the side take a quarter of the time, and objects keep the size that they have in the whole scene.
     """
 
     def __init__(self, scenes: Scenes, crop: int, batch_size: int, seed: int):
@@ -48,11 +48,11 @@ def scene_label_loaders(scenes: Scenes, held_out: Scenes, crop: int, batch_size:
     """Make loaders for `fit_classifier(..., loss="multilabel")` from painted scenes.
 
     Args:
-        scenes: to learn from.
-        held_out: half of them to choose by, half to test on; their central crops are used.
-        crop: side of the windows, pixels; at most that of the scenes.
+        scenes: scenes for training.
+        held_out: the first half is for validation, the second half for testing; only their central crops are used.
+        crop: side of the crops, pixels; at most that of the scenes.
         batch_size: crops per batch.
-        seed: of order and positions.
+        seed: seed of the order and the crop positions.
     Raises:
         ValueError: `crop` is larger than the scenes.
     """

@@ -1,4 +1,4 @@
-"""How fast are we beside a peer, in the same run? `make bench` prints the ratios; nothing here fails for being slow."""
+"""Speed relative to other libraries, measured in the same run. `make bench` prints the ratios; no test checks them."""
 
 import subprocess
 import sys

@@ -24,7 +24,7 @@ NOT_ATTEMPTED = Verdict("not attempted yet: write your lines where the stub says
 
 
 def verdict_of(check: Callable[[], str]) -> Verdict:
-    """Run a check that returns a sentence; an exception of the reader's function becomes a sentence, too."""
+    """Run a check that returns a sentence; an exception raised by the reader's function becomes a sentence, too."""
     try:
         return Verdict(check())
     except Exception as error:  # the reader's function may raise anything, and they should see their own error

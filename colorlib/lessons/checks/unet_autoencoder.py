@@ -26,8 +26,8 @@ def chroma_ratio(attempt: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], f
             return "correct: 0 would be gray, 1 as colorful as the truth."
         mistakes = {
             chroma_pred.mean() / chroma_true.mean(): "that counts all pixels; use the mask.",
-            (chroma_pred / chroma_true)[mask].mean(): "average each chroma first, then divide. In the mean of ratios, "
-            "a pixel that is almost gray counts most.",
+            (chroma_pred / chroma_true)[mask].mean(): "average each chroma first, then divide. Otherwise nearly gray "
+            "pixels dominate the mean.",
             ab_pred.abs().sum(1)[mask].mean() / ab_true.abs().sum(1)[mask].mean(): "chroma is the length of (a, b), "
             "√(a² + b²), not |a| + |b|.",
             chroma_true[mask].mean() / chroma_pred[mask].mean(): "that is upside down: divide predicted by true.",

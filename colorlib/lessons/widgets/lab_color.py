@@ -46,7 +46,7 @@ def lab_corner(L: float, a: float, b: float) -> Figure:
 
 
 def lab_explorer() -> FigurePanel:
-    """Return sliders for L, a and b over `lab_corner`."""
+    """Return a panel that draws `lab_corner`, with sliders for L, a and b."""
 
     def slider(name: str, low: int, high: int, value: int) -> widgets.IntSlider:
         return widgets.IntSlider(value, low, high, description=name, continuous_update=False)

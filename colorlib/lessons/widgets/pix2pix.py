@@ -1,4 +1,4 @@
-"""Chapter 04: which patches does the discriminator take for real?"""
+"""Chapter 04: which patches does the discriminator classify as real?"""
 
 import math
 
@@ -52,7 +52,7 @@ def patch_map(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor, satur
 
 
 def patch_explorer(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor) -> FigurePanel:
-    """Return controls for the image of the batch (L, ab), its saturation and its hues, over `patch_map`."""
+    """Return a panel that draws `patch_map`, with controls for the image of the batch (L, ab), saturation and hue."""
 
     def draw(image: int, saturation: float, turn: float) -> Figure:
         return patch_map(discriminator, L[image], ab[image], saturation, turn)

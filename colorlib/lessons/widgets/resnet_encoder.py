@@ -22,7 +22,13 @@ def features(generator: ResNetUNet, L: torch.Tensor, stage: str) -> torch.Tensor
 
 
 def feature_maps(generators: dict[str, ResNetUNet], L: torch.Tensor, stage: str) -> Figure:
-    """Draw the strongest feature maps of each network for one image L (1, H, W), one row per network."""
+    """Draw the six strongest feature maps (largest standard deviation) of each network, one row per network.
+
+    Args:
+        generators: name -> network.
+        L: one image, (1, H, W), network-scaled.
+        stage: resolution of the features, a key of `STAGES`.
+    """
     figure, axes = plt.subplots(
         len(generators), N_MAPS + 1, figsize=(1.3 * (N_MAPS + 1), 1.5 * len(generators)), layout="constrained"
     )
@@ -42,7 +48,7 @@ def feature_maps(generators: dict[str, ResNetUNet], L: torch.Tensor, stage: str)
 
 
 def feature_explorer(generators: dict[str, ResNetUNet], L: torch.Tensor) -> FigurePanel:
-    """Return controls for the image of a batch L (B, 1, H, W) and the depth, over `feature_maps`."""
+    """Return a panel that draws `feature_maps`, with controls for the image of a batch L (B, 1, H, W) and the depth."""
 
     def draw(image: int, stage: str) -> Figure:
         return feature_maps(generators, L[image], stage)

@@ -55,7 +55,12 @@ def best_guess(colors: torch.Tensor, p: torch.Tensor, loss: str) -> torch.Tensor
 
 
 def guess_map(n_hues: int = 8, p_first: float = 0.125, loss: str = "l1") -> Figure:
-    """Draw the expected error of every guess in the ab plane, the possible colors and the best guess."""
+    """Draw the expected error of every guess in the ab plane, the possible colors and the best guess.
+
+    Args:
+        n_hues, p_first: as in `possible_colors`.
+        loss: "l1" or "l2".
+    """
     colors, p = possible_colors(n_hues, p_first)
     axis = torch.linspace(-REACH, REACH, GRID)
     bs, as_ = torch.meshgrid(axis, axis, indexing="ij")
@@ -79,7 +84,7 @@ def guess_map(n_hues: int = 8, p_first: float = 0.125, loss: str = "l1") -> Figu
 
 
 def guess_explorer() -> FigurePanel:
-    """Return controls for the number of hues, the probability of red and the loss, over `guess_map`."""
+    """Return a panel that draws `guess_map`, with controls for the hues, the probability of red and the loss."""
     return FigurePanel(
         guess_map,
         n_hues=widgets.IntSlider(8, 2, 16, description="hues"),
