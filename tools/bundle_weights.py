@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import colorlib
+from colorlib.tensors import WeightsInfo
 from colorlib.zoo import load_generator, save_generator
 
 PRETRAINED = Path(colorlib.__file__).parent / "pretrained"
@@ -40,13 +41,14 @@ def main() -> None:
     parser.add_argument("--share", type=float, required=True, help="fraction of the GAN stage's weights, 0 to 1")
     parser.add_argument("--saturation", type=float, default=1.0, help="factor of the last layer (default: 1)")
     parser.add_argument("--render-size", type=int, required=True)
-    parser.add_argument("--notes", type=Path, help="JSON: data, commands, seconds, seed, held-out numbers")
+    parser.add_argument("--notes", type=Path, help="JSON with entries of WeightsInfo: data, commands, seconds, scores")
     options = parser.parse_args()
 
-    notes = json.loads(options.notes.read_text()) if options.notes else {}
-    notes |= {"render_size": options.render_size, "share_of_the_game": options.share, "saturation": options.saturation}
+    about = json.loads(options.notes.read_text()) if options.notes else {}
+    about["scores"] = about.get("scores", {}) | {"gan_share": options.share, "saturation": options.saturation}
+    info = WeightsInfo(**about | {"render_size": options.render_size})
     path = Path(options.name) if options.name.endswith(".safetensors") else PRETRAINED / f"{options.name}.safetensors"
-    save_generator(mix(*options.stages, options.share, options.saturation), path, notes, half=True)
+    save_generator(mix(*options.stages, options.share, options.saturation), path, info, half=True)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -62,7 +62,9 @@ def test_coloring_12_megapixels_beside_reading_and_saving_them(tmp_path):
     """Whole processes: start, import, load, read, work, save. The peer does all but the coloring."""
     rgb = Image.effect_noise((1000, 750), 40).resize((4000, 3000), Image.Resampling.BICUBIC).convert("RGB")
     rgb.save(tmp_path / "photo.jpg", quality=92)
-    colorlib.save_generator(colorlib.UNet(32, 4), tmp_path / "w.safetensors", {"render_size": 256}, half=True)
+    colorlib.save_generator(
+        colorlib.UNet(32, 4), tmp_path / "w.safetensors", colorlib.WeightsInfo(render_size=256), half=True
+    )
     report = "; import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     command = ["colorize", "photo.jpg", "--out", "out", "--weights", "w.safetensors", "--device", "cpu", "--overwrite"]
     ours = f"from colorlib.__main__ import main; assert main({command}) == 0{report}"
