@@ -5,6 +5,7 @@ import io
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,8 @@ def train(options: argparse.Namespace) -> int:
         info = WeightsInfo(options.size, loaders.source, (options.command,), history.seconds, scores)
         save_generator(generator, out / f"{name}.safetensors", info)
         _print_scores(scores)
+        if history.diverged:
+            return 1
     print(f"saved: {', '.join(str(path) for path in sorted(out.glob('*.safetensors')))}")
     return 0
 
@@ -97,6 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # printing a name that the encoding can't represent must not fail
     options = _parser().parse_args(arguments)
     options.command = " ".join(["colorlib", *arguments])
+    format_before, warnings.formatwarning = warnings.formatwarning, lambda message, *args: f"colorlib: {message}\n"
     try:
         return options.run(options)
     except (ValueError, RuntimeError, OSError, ImportError) as error:
@@ -104,6 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        warnings.formatwarning = format_before
 
 
 def _generator(options: argparse.Namespace):
@@ -155,11 +161,12 @@ def _train_encoder(options: argparse.Namespace, loaders: "Loaders", out: Path) -
     )
     if not _report("encoder", history, out):
         return 130
-    scores = {"valid_accuracy": history.rows[-1]["valid_accuracy"], "classes": len(loaders.classes)}
+    scores = {key: value for key, value in (history.rows or [{}])[-1].items() if key == "valid_accuracy"}
+    scores["classes"] = len(loaders.classes)
     info = WeightsInfo(None, loaders.source, (options.command,), history.seconds, scores)
     save_encoder(encoder, out / "encoder.safetensors", info)
     print(f"saved: {out / 'encoder.safetensors'}")
-    return 0
+    return 1 if history.diverged else 0
 
 
 def _report(stage: str, history: "History", out: Path) -> bool:

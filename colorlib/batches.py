@@ -1,5 +1,6 @@
 """Batches from a store of uint8 images: shuffled, cropped, flipped and converted to `(L, ab)` on the device."""
 
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -54,6 +55,18 @@ class Batches:
         """Yield one epoch; each iteration over a shuffled set is the next epoch."""
         self._visits += 1
         return self.epoch(self._visits - 1)
+
+    def settings(self) -> dict[str, int | str | bool]:
+        """Return all that determines the batches, as plain values; the checksum tells other images and labels."""
+        sums = torch.cat([some.flatten(1).sum(dim=1, dtype=torch.int64) for some in self.rgb.split(64)])
+        crc = zlib.crc32(sums.cpu().numpy())
+        if self.labels is not None:
+            crc = zlib.crc32(self.labels.cpu().numpy(), crc)
+        return {
+            "n_train": len(self.rgb), "repeats": self.repeats, "size": self.size, "store_size": self.rgb.shape[-1],
+            "batch_size": self.batch_size, "seed": self.seed, "vary_tone": self.vary_tone,
+            "crops": type(self).__name__, "checksum of the images": crc,
+        }  # fmt: skip
 
     def first(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the first `n` images of a fixed set, or all if there are fewer, as L (n, 1, …) and ab (n, 2, …)."""

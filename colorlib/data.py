@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from colorlib.batches import Batches
+from colorlib.color import rgb_to_lab, to_tensor
 from colorlib.downloads import DATASETS, fetch_photos
 from colorlib.extras import MissingExtra
 from colorlib.images import ImageReadError, find_images, fit_square, read_image
@@ -29,6 +30,8 @@ BUNDLED_TRAIN = ("astronaut", "coffee", "rocket", "retina", "hubble_deep_field",
 BUNDLED_VALID = ("chelsea",)
 BUNDLED_TEST = ("china", "flower")
 BUNDLED_REPEATS = 64  # an epoch of six photos would be short: crop each this often
+MIN_SIZE = 11  # pixels: the window of SSIM, which is measured on held-out images
+GRAY_CHROMA = 1.0  # Lab units: a photo whose mean chroma is lower shows no color
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,12 @@ class Loaders:
     def masks(self) -> Scenes | None:
         """The test scenes, with their masks (`valid.masks` has the others); None for photos."""
         return self.test.masks
+
+    def settings(self) -> dict:
+        """Return all that determines the batches, as plain values, to compare a checkpoint's with."""
+        train, valid = self.train.settings(), self.valid.settings()
+        key = "checksum of the images"
+        return {"source": self.source} | train | {"n_test": valid["n_train"], key: [train[key], valid[key]]}
 
     def __repr__(self) -> str:
         counts = " · ".join(f"{len(getattr(self, part).rgb):,} {part}" for part in ("train", "valid", "test"))
@@ -88,9 +97,11 @@ def make_loaders(
         DownloadError: the photos must be downloaded and can't be.
         MissingExtra: "bundled" needs scikit-learn.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-    store_size = store_size or 2 * size
+    store_size = 2 * size if store_size is None else store_size
+    counts = {"batch_size": batch_size, "n_train": n_train, "n_test": n_test}
+    for name, value, lowest in [("size", size, MIN_SIZE), *((*count, 1) for count in counts.items())]:
+        if value is not None and value < lowest:
+            raise ValueError(f"{name} must be at least {lowest}, got {value}.")
     if store_size < size:
         raise ValueError(f"store_size must be at least size ({size}), got {store_size}.")
     if labels and source in ("scenes", "bundled"):
@@ -115,7 +126,7 @@ def make_loaders(
         raise ValueError(f"source is {str(source)!r}, which is neither a folder nor one of: {names}.")
     paths = _in_split_order(folder)
     n_test = n_test or _default_n_test(paths)
-    photos, paths, skipped = _read_squares(paths, store_size, 2 * n_test + n_train if n_train else None)
+    photos, paths, skipped, gray = _read_squares(paths, store_size, 2 * n_test + n_train if n_train else None)
     if len(photos) < 2 * n_test + 1:
         raise ValueError(
             f"{folder}: {len(photos)} different photos could be read and {len(skipped)} could not; "
@@ -123,6 +134,13 @@ def make_loaders(
         )
     if skipped:
         warnings.warn(f"{len(skipped)} files were left out: {' '.join(skipped[:5])}", stacklevel=2)
+    if gray:
+        names = " and ".join(str(path.relative_to(folder)) for path in gray[:2])
+        warnings.warn(
+            f"{len(gray)} of {len(photos)} photos are gray (like {names}) and teach that gray is right; "
+            "take them out of the folder unless you want that.",
+            stacklevel=2,
+        )
     classes, of_parts = (), (None, None, None)
     if labels:
         classes, all_labels = class_labels(paths)
@@ -192,34 +210,40 @@ def _default_n_test(paths: list[Path]) -> int:
     return max(1, round(0.05 * len(paths)))
 
 
-def _read_squares(paths: list[Path], side: int, limit: int | None) -> tuple[list[np.ndarray], list[Path], list[str]]:
+def _read_squares(
+    paths: list[Path], side: int, limit: int | None
+) -> tuple[list[np.ndarray], list[Path], list[str], list[Path]]:
     """Read photos as side×side squares until there are `limit`; leave out duplicates and files that can't be read.
 
     Returns:
-        The squares, their paths, and one sentence per file that could not be read.
+        The squares, their paths, one sentence per file that could not be read, and the paths of the gray ones.
     """
-    squares, sources, skipped, seen = [], [], [], set()
+    squares, sources, skipped, seen, is_gray = [], [], [], set(), []
 
-    def read(path: Path) -> np.ndarray | str:
+    def read(path: Path) -> tuple[np.ndarray, bool] | str:
         try:
-            return fit_square(read_image(path), side)
+            square = fit_square(read_image(path), side)
         except ImageReadError as error:
             return str(error)
+        chroma = rgb_to_lab(to_tensor(square[::4, ::4]))[1:].norm(dim=0)  # a sixteenth of the pixels is enough
+        return square, bool(chroma.mean() < GRAY_CHROMA)
 
     with ThreadPoolExecutor() as pool, tqdm(total=limit or len(paths), desc="reading photos", leave=False) as bar:
         for start in range(0, len(paths), 256):
             some = paths[start : start + 256]
-            for path, square in zip(some, pool.map(read, some), strict=True):
-                if isinstance(square, str):
-                    skipped.append(square)
-                elif (key := _hash(square.tobytes())) not in seen:
+            for path, found in zip(some, pool.map(read, some), strict=True):
+                if isinstance(found, str):
+                    skipped.append(found)
+                elif (key := _hash(found[0].tobytes())) not in seen:
                     seen.add(key)
-                    squares.append(square)
+                    squares.append(found[0])
                     sources.append(path)
+                    is_gray.append(found[1])
                     bar.update()
             if limit and len(squares) >= limit:
                 break
-    return squares[:limit], sources[:limit], skipped
+    gray = [path for path, found in zip(sources[:limit], is_gray) if found]
+    return squares[:limit], sources[:limit], skipped, gray
 
 
 def _stack(squares: list[np.ndarray]) -> torch.Tensor:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,41 +13,13 @@ from torch import nn
 from tqdm import tqdm
 
 from colorlib.batches import Batches
+from colorlib.checkpoints import History, Training
 from colorlib.config import bf16_on_cpu
 from colorlib.data import Loaders
-from colorlib.metrics import evaluate, predict
-from colorlib.tensors import WeightsError, load_checkpoint, save_checkpoint
+from colorlib.metrics import NonFiniteError, evaluate, predict
 
 CHECKPOINT_SECONDS = 60  # a crash loses at most this much training
 N_PREVIEW = 8  # held-out images whose prediction is kept after every epoch
-
-
-@dataclass
-class History:
-    """The record of a training.
-
-    `rows` has one dict per epoch: "epoch", the mean training losses, and "valid_…" scores on the validation images.
-    `previews` has, per epoch, the ab (8, 2, H, W) predicted for the first of those images.
-    """
-
-    rows: list[dict[str, float]] = field(default_factory=list)
-    previews: list[torch.Tensor] = field(default_factory=list)
-    seconds: float = 0.0
-    interrupted: bool = False
-
-    def __getitem__(self, key: str) -> list[float]:
-        """Return one quantity, a value per epoch."""
-        return [row[key] for row in self.rows]
-
-    def __repr__(self) -> str:
-        if not self.rows:
-            return "no epoch has finished yet"
-        keys = list(self.rows[-1])
-        lines = ["  ".join(f"{key:>{max(8, len(key))}}" for key in keys)]
-        for row in self.rows:
-            numbers = (f"{row[key]:g}" if key == "epoch" else f"{row[key]:.3f}" for key in keys)
-            lines.append("  ".join(f"{n:>{max(8, len(key))}}" for n, key in zip(numbers, keys, strict=True)))
-        return "\n".join(lines)
 
 
 def run_epochs(
@@ -72,59 +43,75 @@ def run_epochs(
         loaders: `train` for the steps, `valid` for the measurement after each epoch.
         epochs: passes over `loaders.train`.
         state: named objects with `state_dict` and `load_state_dict`, everything that a resumed training needs.
-        settings: plain values that must be unchanged when a checkpoint is resumed.
+        settings: plain values, "stage" first, that must be unchanged when a checkpoint is resumed. Those of the
+            networks and the loaders are added.
         checkpoint, resume, progress: as in `training.fit_reconstruction`.
         measure: () -> scores of the epoch, for a model that is not a generator; it has no previews.
+    Raises:
+        ValueError: a negative number of epochs, batches too small for the network, or a checkpoint that can't be
+            continued.
+        FileExistsError: the checkpoint exists and `resume` is False.
+        OSError: the checkpoint can't be written before the first step. Later, that is a warning.
     """
-    settings = settings | {"source": loaders.source, "seed": loaders.train.seed, "batches": len(loaders.train)}
-    history, place, sums = History(), {"epoch": 0, "batch": 0}, {}
-    if checkpoint and Path(checkpoint).exists():
+    if epochs < 0:
+        raise ValueError(f"epochs must be at least 0, got {epochs}.")
+    train, is_new = loaders.train, not (checkpoint and Path(checkpoint).exists())
+    training = Training(state, {"fit": settings, "data": loaders.settings()}, checkpoint)
+    if not is_new:
         if not resume:
             raise FileExistsError(
                 f"{checkpoint} holds a training already: pass resume=True to continue it, or delete it."
             )
-        history, place, sums = _load(checkpoint, state, settings)
-    clock = time.monotonic() - history.seconds
+        training.load()
+        if training.epoch >= epochs:
+            model.eval()
+            return training.history
 
-    def save() -> None:
-        history.seconds = time.monotonic() - clock
-        if checkpoint:
-            _save(checkpoint, state, settings, history, place, sums)
+    def explained_step(batch: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
+        try:
+            return step(*batch)
+        except (ValueError, RuntimeError) as error:
+            if checkpoint and is_new and training.epoch == training.batch == 0:
+                Path(checkpoint).unlink()  # nothing is trained yet: the next attempt may have other settings
+            if explained := _too_small(error, batch[0], train):
+                raise explained from error
+            raise
 
-    history.interrupted = False
-    saved_at = time.monotonic()
     bar = tqdm(
-        total=epochs * len(loaders.train),
-        initial=place["epoch"] * len(loaders.train) + place["batch"],
+        total=epochs * len(train),
+        initial=training.epoch * len(train) + training.batch,
         unit="batch",
         leave=False,
         **({} if progress else {"disable": True}),  # otherwise TQDM_DISABLE decides
     )
     with bar, interrupt_between_steps() as interrupt:
-        while place["epoch"] < epochs and not interrupt.is_set():
-            model.train()
-            for batch in loaders.train.epoch(place["epoch"], start=place["batch"]):
-                for name, loss in step(*batch).items():
-                    sums[name] = sums.get(name, 0) + loss
-                place["batch"] += 1
-                bar.update()
-                if interrupt.is_set():
-                    break
-                if checkpoint and time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-                    save()
-                    saved_at = time.monotonic()
-            if place["batch"] == len(loaders.train):
-                row = {name: float(total) / len(loaders.train) for name, total in sums.items()}
-                scores = measure() if measure else held_out_scores(model, loaders.valid)
-                history.rows.append({"epoch": place["epoch"] + 1} | row | scores)
-                if not measure:
-                    history.previews.append(predict(model, loaders.valid.first(N_PREVIEW)[0]))
-                place, sums = {"epoch": place["epoch"] + 1, "batch": 0}, {}
-                bar.set_postfix({name: f"{value:.3g}" for name, value in list(scores.items())[:1]})
-    history.interrupted = place["epoch"] < epochs
-    save()
+        try:
+            training.save()
+            while training.epoch < epochs and not interrupt.is_set():
+                model.train()
+                for batch in train.epoch(training.epoch, start=training.batch):
+                    training.add(explained_step(batch))
+                    bar.update()
+                    if interrupt.is_set():
+                        break
+                    if time.monotonic() - training.written_at > CHECKPOINT_SECONDS:
+                        training.save()
+                if training.batch == len(train):
+                    training.check()
+                    try:
+                        scores = measure() if measure else held_out_scores(model, loaders.valid)
+                        previews = [] if measure else [predict(model, loaders.valid.first(N_PREVIEW)[0])]
+                    except KeyboardInterrupt:  # the second Ctrl-C: a resumed training measures again
+                        break
+                    training.end_epoch(len(train), scores, previews)
+                    bar.set_postfix({name: f"{value:.3g}" for name, value in list(scores.items())[:1]})
+            training.history.interrupted = training.epoch < epochs
+            training.save()
+        except NonFiniteError as error:
+            training.go_back(error, len(train))
+    history = training.history
     if history.interrupted:
-        print(f"Stopped in epoch {place['epoch'] + 1} of {epochs}; what was learned so far is kept.")
+        print(f"Stopped in epoch {training.epoch + 1} of {epochs}; what was learned so far is kept.")
     model.eval()
     return history
 
@@ -165,32 +152,15 @@ def interrupt_between_steps() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _save(path: str | os.PathLike, state: dict, settings: dict, history: History, place: dict, sums: dict) -> None:
-    save_checkpoint(
-        {
-            "state": {name: part.state_dict() for name, part in state.items()},
-            "settings": settings,
-            "history": vars(history),
-            "place": place,
-            "sums": {name: float(total) for name, total in sums.items()},
-            "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        },
-        path,
-    )
-
-
-def _load(path: str | os.PathLike, state: dict, settings: dict) -> tuple[History, dict, dict]:
-    saved = load_checkpoint(path)
-    if not isinstance(saved, dict) or "settings" not in saved:
-        raise WeightsError(f"{path}: not a checkpoint of colorlib.")
-    changed = [name for name in settings if saved["settings"].get(name) != settings[name]]
-    if changed:
-        was, now = ({name: values.get(name) for name in changed} for values in (saved["settings"], settings))
-        raise ValueError(f"{path} was trained with {was}, not {now}; use those settings or another checkpoint.")
-    for name, part in state.items():
-        part.load_state_dict(saved["state"][name])
-    torch.set_rng_state(saved["torch_rng"])
-    if saved["cuda_rng"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(saved["cuda_rng"])
-    return History(**saved["history"]), saved["place"], saved["sums"]
+def _too_small(error: Exception, L: torch.Tensor, train: Batches) -> ValueError | None:
+    """Return what to do about an error of torch that comes from too few or too small images; None for other errors."""
+    n, size = len(L), L.shape[-1]
+    if "more than 1 value per channel" in str(error):
+        few = f"more than {len(train.rgb)} training images" if n < train.batch_size else "a larger batch_size"
+        return ValueError(
+            f"Batches of {n} image(s) of {size}×{size} px are too small for BatchNorm, because the network reduces "
+            f"them to a single pixel: use {few}, or a larger size."
+        )
+    if any(words in str(error) for words in ("Kernel size can't be greater than", "Padding size should be less than")):
+        return ValueError(f"Images of {size}×{size} px are too small for the network: use a larger size.")
+    return None

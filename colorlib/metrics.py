@@ -29,6 +29,11 @@ HUE_BINS = 8
 MIN_OBJECT_PIXELS = 6
 REGIONS = ("determined", "ambiguous", "edges")
 SSIM_WINDOW = 11  # pixels
+MIN_CHROMA = 0.05  # Lab units: a truth with less on average is gray, but for rounding errors
+
+
+class NonFiniteError(ValueError):
+    """A prediction or a loss is nan or infinite: the training has diverged."""
 
 
 def ab_mae(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tensor | None = None) -> float:
@@ -47,10 +52,10 @@ def ab_mae(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tensor | No
 def chroma_ratio(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tensor | None = None) -> float:
     """Return mean predicted chroma / mean true chroma over the selected pixels: 0 = gray, 1 = as the truth.
 
-    Arguments and errors are those of `ab_mae`; nan or inf if the truth has no chroma.
+    Arguments and errors are those of `ab_mae`; nan if the truth has no chroma, or less than 0.05 Lab units.
     """
     _check_shapes(ab_pred, ab_true, mask)
-    return (_mean(_chroma(ab_pred), mask) / _mean(_chroma(ab_true), mask)).item()
+    return _ratio(_mean(_chroma(ab_pred), mask), _mean(_chroma(ab_true), mask)).item()
 
 
 def delta_e2000(lab1: torch.Tensor, lab2: torch.Tensor) -> torch.Tensor:
@@ -186,8 +191,10 @@ def evaluate(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) 
         "ab_mae", "delta_e2000", "chroma_ratio" over all pixels of the set; "psnr", "ssim", "colorfulness" and
         "colorfulness_true" averaged over images (one perfect image makes the mean PSNR inf). With masks also the
         first three as "<name>/determined", "/ambiguous", "/edges", and "hue_entropy", "hue_spread", "hue_spread_true".
+        The chroma ratio is nan where the truth is gray, as in `chroma_ratio`.
     Raises:
-        ValueError: nothing to score, a prediction of the wrong shape or not finite, or masks for other images.
+        ValueError: nothing to score, a prediction of the wrong shape, or masks for other images.
+        NonFiniteError: a prediction is not finite. It is a ValueError.
     """
     masks = getattr(loader, "masks", None)
     names = ["", *(f"/{name}" for name in REGIONS if masks is not None)]
@@ -209,7 +216,8 @@ def evaluate(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) 
         raise ValueError(f"The loader yielded {seen} images instead of {expected}.")
 
     error, delta_e, chroma, chroma_true, count = sum(pixels).unbind(1)  # each (regions,)
-    by_region = {"ab_mae": error / count, "delta_e2000": delta_e / count, "chroma_ratio": chroma / chroma_true}
+    ratio = _ratio(chroma / count, chroma_true / count)
+    by_region = {"ab_mae": error / count, "delta_e2000": delta_e / count, "chroma_ratio": ratio}
     scores = {f"{key}{name}": values[i].item() for key, values in by_region.items() for i, name in enumerate(names)}
     of_images = ("psnr", "ssim", "colorfulness", "colorfulness_true")
     scores |= zip(of_images, torch.cat(images).mean(0).tolist(), strict=True)
@@ -277,6 +285,10 @@ def _chroma(ab: torch.Tensor) -> torch.Tensor:
     return torch.hypot(ab[:, 0], ab[:, 1]) * AB_SCALE  # (B, H, W), Lab units
 
 
+def _ratio(chroma: torch.Tensor, chroma_true: torch.Tensor) -> torch.Tensor:
+    return torch.where(chroma_true < MIN_CHROMA, math.nan, chroma / chroma_true)
+
+
 def _numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
@@ -305,7 +317,5 @@ def _check_prediction(ab_pred: torch.Tensor, ab_true: torch.Tensor) -> torch.Ten
         raise ValueError(f"The prediction must be a tensor of shape {tuple(ab_true.shape)}, got {got}.")
     ab_pred = ab_pred.as_subclass(torch.Tensor).float()
     if not ab_pred.isfinite().all():
-        raise ValueError(
-            "The prediction has values that are not finite (nan or inf): the training has probably diverged."
-        )
+        raise NonFiniteError("The prediction has values that are not finite (nan or inf): the training has diverged.")
     return ab_pred

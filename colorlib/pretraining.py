@@ -53,7 +53,7 @@ def fit_classifier(
         A `History` with the mean "label_loss" and the "valid_accuracy" of every epoch.
     Raises:
         ValueError: the loaders have no labels, the loss is unknown, or as in `fit_reconstruction`.
-        FileExistsError: as in `fit_reconstruction`.
+        FileExistsError, OSError: as in `fit_reconstruction`.
     """
     if not loaders.classes:
         raise ValueError("fit_classifier needs loaders with labels, as from make_loaders(..., labels=True).")

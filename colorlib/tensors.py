@@ -1,7 +1,13 @@
-"""Weights as safetensors files and checkpoints as plain data: reading them never runs code."""
+"""Weights as safetensors files and checkpoints as plain data: reading them never runs code.
 
+Both have checksums, which torch and safetensors don't check: a file with one wrong bit would load as other weights.
+"""
+
+import io
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -13,6 +19,7 @@ from safetensors.torch import save
 from colorlib.files import atomic_write
 
 MAX_WEIGHTS_BYTES = 2**31  # a weights file above 2 GiB is not one of ours
+CHECKPOINT_FORMAT = 2  # to be raised whenever an older checkpoint can't be continued exactly
 
 
 class WeightsError(ValueError):
@@ -56,24 +63,42 @@ class WeightsInfo:
 
 
 def save_tensors(tensors: Mapping[str, torch.Tensor], path: str | os.PathLike, metadata: Mapping[str, str]) -> None:
-    """Write named tensors (any shape, dtype and device) and text metadata as one safetensors file."""
+    """Write named tensors (any shape, dtype and device) and text metadata as one safetensors file.
+
+    Raises:
+        OSError: the file can't be written; the message says why.
+    """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_write(path) as file:
-        file.write(save(contiguous, dict(metadata)))
+    write_bytes(save(contiguous, {**metadata, "crc32": _checksum(contiguous, metadata)}), path)
 
 
 def load_tensors(path: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Read a safetensors file; return its tensors, on the CPU, and its metadata.
 
     Raises:
-        WeightsError: the file is missing, too large, or not a safetensors file.
+        WeightsError: the file is missing, too large, damaged, or not a safetensors file.
     """
     _check_file(path)
+    if Path(path).stat().st_size > MAX_WEIGHTS_BYTES:
+        raise WeightsError(f"{path}: larger than {MAX_WEIGHTS_BYTES // 2**30} GiB, so not weights of colorlib.")
     try:
         with safe_open(os.fspath(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a safetensors file ({error}).") from error
+    checksum = metadata.pop("crc32", None)  # files from before version 0.2 have none
+    if checksum is not None and checksum != _checksum(tensors, metadata):
+        raise WeightsError(f"{path}: damaged, its contents don't have the checksum that was stored with them.")
+    return tensors, metadata
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    """Return the CRC-32 of names, metadata and bytes, whatever their order."""
+    crc = zlib.crc32(json.dumps([sorted(tensors), sorted(metadata.items())]).encode())
+    for name in sorted(tensors):
+        crc = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), crc)
+    return f"{crc:08x}"
 
 
 def to_half(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -86,28 +111,68 @@ def to_float32(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
 
 
-def save_checkpoint(state: dict, path: str | os.PathLike) -> None:
-    """Write a training state (tensors, numbers, strings, lists, dicts); a crash leaves the previous file in place."""
-    with atomic_write(path) as file:
-        torch.save(state, file)
+def pack_checkpoint(state: dict) -> bytes:
+    """Return a training state (tensors, numbers, strings, lists, dicts) as the bytes of a checkpoint file."""
+    file = io.BytesIO()
+    torch.save(state | {"format": CHECKPOINT_FORMAT}, file)
+    return file.getvalue()
+
+
+def unpack_checkpoint(content: bytes) -> dict:
+    """Undo `pack_checkpoint`, onto the CPU. For bytes of this process."""
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def save_checkpoint(state: dict | bytes, path: str | os.PathLike) -> None:
+    """Write a training state, packed or not, as a file; a crash leaves the previous file in place.
+
+    Raises:
+        OSError: the file can't be written; the message says why.
+    """
+    # Packed in memory first: torch says "file write failed" of a full disk, the system says why.
+    write_bytes(state if isinstance(state, bytes) else pack_checkpoint(state), path)
 
 
 def load_checkpoint(path: str | os.PathLike) -> dict:
     """Read a file written by `save_checkpoint`, onto the CPU. Only plain data is accepted, never code.
 
     Raises:
-        WeightsError: the file is missing, too large, or not a checkpoint.
+        WeightsError: the file is missing, damaged, not a checkpoint, or one of another version.
     """
     _check_file(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen types here, from pickle, zipfile and itself
+        with zipfile.ZipFile(path) as archive:  # torch writes a zip file, uncompressed, and reads it unchecked
+            if any(record.compress_type for record in archive.infolist()) or archive.testzip():
+                raise zipfile.BadZipFile("compressed, so it could unpack to any size, or a wrong checksum")
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a dozen types, from zipfile, pickle and torch
         raise WeightsError(f"{path}: not a checkpoint of colorlib, or a damaged one.") from error
+    version = saved.get("format", 1 if "settings" in saved else None) if isinstance(saved, dict) else None
+    if not isinstance(version, int):
+        raise WeightsError(f"{path}: not a checkpoint of colorlib.")
+    if version != CHECKPOINT_FORMAT:
+        advice = (
+            "a later version of colorlib: update colorlib to continue it."
+            if version > CHECKPOINT_FORMAT
+            else "an earlier version of colorlib: continue it with that version, or start again with another file."
+        )
+        raise WeightsError(f"{path}: a checkpoint of {advice}")
+    return saved
+
+
+def write_bytes(content: bytes, path: str | os.PathLike) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: it can't be written; the message is one sentence with the path and the reason.
+    """
+    try:
+        with atomic_write(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise OSError(f"{path} can't be written: {error.strerror or error}.") from error
 
 
 def _check_file(path: str | os.PathLike) -> None:
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise WeightsError(f"{path}: there is no such file.")
-    if path.stat().st_size > MAX_WEIGHTS_BYTES:
-        raise WeightsError(f"{path}: larger than {MAX_WEIGHTS_BYTES // 2**30} GiB, so not weights of colorlib.")

@@ -80,7 +80,8 @@ def fit_reconstruction(
             encoder needs about 0.001.
         label_weight: weight of a classification loss added to the reconstruction loss, see `joint_step`. For a `UNet`
             and loaders made with `labels=True`. The label head is discarded afterwards.
-        checkpoint: file for the complete state of the training, written every minute and at the end.
+        checkpoint: file for the complete state of the training, written before the first step, every minute and at
+            the end. If that fails later than at the first step, a warning says so and the training goes on.
         resume: continue from that file, if it exists, at the batch where it was written.
         progress: show a progress bar.
     Returns:
@@ -226,7 +227,7 @@ def fit_gan(
         A `History` with the mean loss_d_real, loss_d_fake, loss_g_gan and loss_g_l1 of every epoch. Its validation
         scores and previews are those of the averaged generator.
     Raises:
-        ValueError, FileExistsError: as in `fit_reconstruction`.
+        ValueError, FileExistsError, OSError: as in `fit_reconstruction`.
     """
     loss_d, loss_g = pick(ADVERSARIAL, adversarial)
     for net in (generator, discriminator):

@@ -348,7 +348,7 @@ def test_predict_takes_a_batch_or_a_loader():
     network = nn.Conv2d(1, 2, 3)
     ab_pred = metrics.predict(network, L)
     assert torch.equal(ab_pred, network(L)) and not ab_pred.requires_grad
-    assert torch.allclose(metrics.predict(network, Batches(L, ab, 2)), ab_pred)
+    assert torch.allclose(metrics.predict(network, Batches(L, ab, 2)), ab_pred, atol=1e-6)
 
 
 def test_gray_has_no_color():
