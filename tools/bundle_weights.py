@@ -7,6 +7,7 @@ Choose both on the `valid` photos with `tools/measure_photos.py`. Weights are ro
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import colorlib
@@ -41,12 +42,12 @@ def main() -> None:
     parser.add_argument("--share", type=float, required=True, help="fraction of the GAN stage's weights, 0 to 1")
     parser.add_argument("--saturation", type=float, default=1.0, help="factor of the last layer (default: 1)")
     parser.add_argument("--render-size", type=int, required=True)
-    parser.add_argument("--notes", type=Path, help="JSON with entries of WeightsInfo: data, commands, seconds, scores")
+    parser.add_argument("--info", type=Path, help="JSON with entries of WeightsInfo: data, commands, seconds, scores")
     options = parser.parse_args()
 
-    about = json.loads(options.notes.read_text()) if options.notes else {}
-    about["scores"] = about.get("scores", {}) | {"gan_share": options.share, "saturation": options.saturation}
-    info = WeightsInfo(**about | {"render_size": options.render_size})
+    entries = json.loads(options.info.read_text()) if options.info else {}
+    commands = (*entries.get("commands", ()), " ".join(["python tools/bundle_weights.py", *sys.argv[1:]]))
+    info = WeightsInfo(**entries | {"render_size": options.render_size, "commands": commands})
     path = Path(options.name) if options.name.endswith(".safetensors") else PRETRAINED / f"{options.name}.safetensors"
     save_generator(mix(*options.stages, options.share, options.saturation), path, info, half=True)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

@@ -10,10 +10,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from colorlib import Colorizer, rgb_to_lab, show
+from colorlib import Colorizer, rgb_to_lab, show, to_tensor
 from colorlib.data import held_out_files
 from colorlib.files import atomic_write
 from colorlib.images import read_image, resize_image
@@ -23,23 +22,20 @@ from colorlib.metrics import colorfulness
 SIDE = 256  # shorter side at which photos are scored, pixels
 
 
-def as_tensor(rgb: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None]
-
-
 def measure(colorizer: Colorizer, inputs: list, photos: list[np.ndarray], render_size: int, saturation: float) -> dict:
-    """Return the two ratios, and the results as "pictures"."""
+    """Return the two ratios, and the results as "images"."""
     error = gray = color = color_true = 0.0
     results = []
-    for given, rgb in zip(inputs, photos, strict=True):
-        result = np.asarray(colorizer.colorize(given, render_size=render_size, saturation=saturation))
-        ab_true, ab = (rgb_to_lab(as_tensor(picture))[:, 1:] for picture in (rgb, result))
+    for image, rgb in zip(inputs, photos, strict=True):
+        result = np.asarray(colorizer.colorize(image, render_size=render_size, saturation=saturation))
+        ours, truth = to_tensor(result)[None], to_tensor(rgb)[None]
+        ab, ab_true = rgb_to_lab(ours)[:, 1:], rgb_to_lab(truth)[:, 1:]
         error += (ab - ab_true).abs().mean().item()
         gray += ab_true.abs().mean().item()
-        color += colorfulness(as_tensor(result) / 255).item()
-        color_true += colorfulness(as_tensor(rgb) / 255).item()
+        color += colorfulness(ours / 255).item()
+        color_true += colorfulness(truth / 255).item()
         results.append(result)
-    return {"ab MAE / gray": error / gray, "colorfulness / truth": color / color_true, "pictures": results}
+    return {"ab MAE / gray": error / gray, "colorfulness / truth": color / color_true, "images": results}
 
 
 def main() -> None:
@@ -66,7 +62,7 @@ def main() -> None:
         colorizer = Colorizer.from_pretrained(weights)
         for render_size in options.render_sizes:
             scores = measure(colorizer, inputs, photos, render_size, options.saturation)
-            rows[f"{Path(weights).stem} at {render_size} px"] = scores.pop("pictures")
+            rows[f"{Path(weights).stem} at {render_size} px"] = scores.pop("images")
             print(f"{weights} at {render_size} px:", ", ".join(f"{key} {value:.3f}" for key, value in scores.items()))
     if options.figure:
         rows["truth"] = photos
@@ -76,7 +72,7 @@ def main() -> None:
 
 
 def square(rgb: np.ndarray) -> np.ndarray:
-    """Keep the central square of (H, W, 3)."""
+    """Crop the central square of (H, W, 3)."""
     side = min(rgb.shape[:2])
     top, left = ((length - side) // 2 for length in rgb.shape[:2])
     return rgb[top : top + side, left : left + side]
