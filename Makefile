@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 LAB_ARGS ?=
+SECONDS ?= 60
 APP_ARGS ?=
 ARGS ?=
 
@@ -17,7 +18,7 @@ QUICK := COLORLIB_RUN=quick TQDM_DISABLE=1
 UPLOAD_LIMIT := 104857600
 
 .DEFAULT_GOAL := help
-.PHONY: help lab app test lint notebooks experiments bench clean
+.PHONY: help lab app test lint notebooks experiments bench fuzz clean
 
 help:
 	@echo "make lab          open the series in JupyterLab (the first time, it makes $(VENV))"
@@ -27,6 +28,7 @@ help:
 	@echo "make notebooks    run the notebooks again and store their outputs; ARGS=\"03 04\" for some"
 	@echo "make experiments  run the chapters' side experiments again; ARGS=\"...\" is handed on"
 	@echo "make bench        measure speed"
+	@echo "make fuzz         read random image files for a minute, or SECONDS=3600"
 	@echo "make clean        delete caches; the environment and data/ stay"
 	@echo
 	@echo "Variables: PYTHON=python3.12 (3.11, 3.12 or 3.13), VENV=folder, LAB_ARGS=\"--port 9999\", APP_ARGS the same,"
@@ -121,6 +123,9 @@ experiments: $(STAMP)
 
 bench: $(STAMP)
 	"$(BIN)/python" -m pytest -s tests/benchmarks $(ARGS)
+
+fuzz: $(STAMP)
+	"$(BIN)/python" tools/fuzz_images.py --seconds $(SECONDS) $(ARGS)
 
 clean:
 	rm -rf .pytest_cache .ruff_cache build dist .coverage .coverage.*

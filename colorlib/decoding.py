@@ -6,7 +6,7 @@ import zlib
 from io import BytesIO
 from pathlib import PurePath
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffTags, UnidentifiedImageError
 
 MAX_PIXELS = int(1e6 * float(os.environ.get("COLORLIB_MAX_MEGAPIXELS", 100)))  # 100 million take 300 MB
 # Photo formats only: Pillow's EPS reader, for example, would pass an untrusted file to Ghostscript.
@@ -24,9 +24,12 @@ SUBFILE_TYPE, SUB_IFDS, DNG_VERSION = 254, 330, 50706
 REDUCED, MASK = 1, 4
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_USED = (b"tRNS", b"iCCP", b"eXIf")  # chunks beside the pixels
 PNG_TEXT = (b"tEXt", b"zTXt", b"iTXt")
+PNG_METADATA = (b"Raw profile type exif", b"XML:com.adobe.xmp")  # texts that may tell the orientation
 MAX_PNG_TEXT = 2**20  # bytes, unpacked: Pillow's limit, above which it refuses the whole image
 MAX_PROFILE = 2**24  # bytes, unpacked
+SIGNATURES = (PNG_SIGNATURE, b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF", b"BM")
 
 
 class UnreadableError(ValueError):
@@ -55,13 +58,19 @@ def decode(data: bytes, name: str = "") -> Image.Image:
     profile = None
     if data.startswith(PNG_SIGNATURE):
         data, profile = _trim_png(data)
-    with Image.open(BytesIO(data), formats=formats) as image:
-        check_size(image)
-        image.verify()  # PNG checksums, which load() skips
+    try:
+        with Image.open(BytesIO(data), formats=formats) as image:
+            check_size(image)
+            image.verify()  # PNG checksums, which load() skips
+    except UnidentifiedImageError as error:
+        if data.startswith(SIGNATURES) or formats != FORMATS:
+            raise UnreadableError("is damaged, or of a kind that Pillow can't read") from error
+        raise
     image = Image.open(BytesIO(data), formats=formats)
     if image.format == "TIFF":
         _seek_main_page(image)
         check_size(image)
+        _drop_broken_metadata(image)
     image.load()  # open() and verify() accept truncated files
     if profile:
         image.info["icc_profile"] = profile
@@ -102,7 +111,8 @@ def _seek_main_page(image: Image.Image) -> None:
     pages = []  # (subfile type, pixels)
     for number in range(image.n_frames):
         image.seek(number)
-        pages.append((int(image.tag_v2.get(SUBFILE_TYPE, 0)), image.width * image.height))
+        kind = image.tag_v2.get(SUBFILE_TYPE)
+        pages.append((kind if isinstance(kind, int) else 0, image.width * image.height))
         raw = DNG_VERSION in image.tag_v2 or (pages[0][0] & REDUCED and SUB_IFDS in image.tag_v2)
         if raw:  # its first page is a preview
             raise UnreadableError(RAW_ADVICE)
@@ -112,10 +122,23 @@ def _seek_main_page(image: Image.Image) -> None:
     image.seek(full[0] if full else max(range(len(pages)), key=lambda number: pages[number][1]))
 
 
+def _drop_broken_metadata(image: Image.Image) -> None:
+    """Remove metadata that would make Pillow reject a TIFF whose pixels are fine: odd XMP, directories of EXIF."""
+    if not isinstance(image.info.get("xmp", b""), bytes):
+        del image.info["xmp"]
+    exif = image.getexif()
+    for tag in TiffTags.TAGS_V2_GROUPS:
+        try:
+            exif.get_ifd(tag)
+        except Exception:  # as in `_one_error_type` of `images`, no list is complete
+            del exif[tag]
+
+
 def _trim_png(data: bytes) -> tuple[bytes, bytes | None]:
     """Remove metadata that would make Pillow reject a PNG whose pixels are fine.
 
-    These are text chunks that decompress to over 1 MiB, and ancillary chunks with a wrong checksum.
+    These are ancillary chunks that are not used (Pillow rejects some that are too short), text that decompresses to
+    over 1 MiB, and ancillary chunks with a wrong checksum.
 
     Returns:
         The bytes of the PNG, and its color profile if it was over 1 MiB and therefore removed, too.
@@ -125,9 +148,8 @@ def _trim_png(data: bytes) -> tuple[bytes, bytes | None]:
         (length,), kind = struct.unpack_from(">I", data, position), data[position + 4 : position + 8]
         chunk = data[position : position + 12 + length]
         body, position = chunk[8:-4], position + len(chunk)
-        ancillary = kind[0] & 0x20
         damaged = len(chunk) < 12 + length or zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big")
-        if ancillary and (damaged or (kind in PNG_TEXT and _unpacked(kind, body) is None)):
+        if kind[0] & 0x20 and (damaged or not _is_used(kind, body)):  # 0x20: ancillary
             continue
         if kind == b"iCCP" and _unpacked(kind, body) is None:
             profile = _unpacked(kind, body, MAX_PROFILE)
@@ -136,19 +158,24 @@ def _trim_png(data: bytes) -> tuple[bytes, bytes | None]:
     return b"".join([*kept, data[position:]]), profile
 
 
+def _is_used(kind: bytes, body: bytes) -> bool:
+    """Return whether an ancillary chunk of a PNG has something to tell about the image."""
+    if kind in PNG_TEXT:
+        return body.partition(b"\0")[0] in PNG_METADATA and _unpacked(kind, body) is not None
+    return kind in PNG_USED or (kind == b"pHYs" and len(body) == 9)
+
+
 def _unpacked(kind: bytes, body: bytes, limit: int = MAX_PNG_TEXT) -> bytes | None:
     """Return the content of a PNG's text or profile chunk; None if it is larger than `limit` or damaged."""
-    if kind == b"tEXt":
-        return body if len(body) <= limit else None
-    packed = body.partition(b"\0")[2][1:]  # after the keyword: a byte for the method
+    rest = body.partition(b"\0")[2]  # after the keyword
+    compressed, method, content = kind != b"tEXt", rest[:1], rest if kind == b"tEXt" else rest[1:]
     if kind == b"iTXt":
-        compressed, packed = body.partition(b"\0")[2][:1] == b"\1", body.split(b"\0", 4)[-1]
-        if not compressed:
-            return packed if len(packed) <= limit else None
-        packed = body.partition(b"\0")[2][2:].split(b"\0", 2)[-1]
+        compressed, method, content = rest[:1] == b"\1", rest[1:2], rest[2:].split(b"\0", 2)[-1]
+    if not compressed:
+        return content if len(content) <= limit else None
     unpacker = zlib.decompressobj()
     try:
-        content = unpacker.decompress(packed, limit)
+        content = unpacker.decompress(content, limit)
     except zlib.error:
         return None
-    return None if unpacker.unconsumed_tail else content
+    return None if unpacker.unconsumed_tail or method != b"\0" else content

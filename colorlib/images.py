@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 from colorlib import decoding
 from colorlib.files import atomic_write
-from colorlib.srgb import to_srgb
+from colorlib.srgb import TIFF_TAGS, to_srgb
 
 MAX_FILE_BYTES = 2**30
 SAVE_FORMATS = {
@@ -146,8 +146,10 @@ def write_image(image: Image.Image, file: BinaryIO, image_format: str, exif: byt
         if len(kept.get("exif", b"")) > MAX_JPEG_EXIF:
             del kept["exif"]
     options = SAVE_OPTIONS.get(image_format, {}) | kept | options
-    if image_format == "TIFF" and _has_nested_tags(kept.get("exif")):
-        options["compression"] = "raw"  # libtiff, which compresses, can't write them
+    if image_format == "TIFF" and "exif" in kept:
+        tags = options["exif"] = _tiff_tags(kept["exif"])
+        if not {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}.isdisjoint(tags):
+            options["compression"] = "raw"  # libtiff, which compresses, can't write nested directories
     image.save(file, format=image_format, **options)
 
 
@@ -186,11 +188,13 @@ def fit_square(rgb: np.ndarray, side: int) -> np.ndarray:
     return np.array(image.resize((side, side), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0))
 
 
-def _has_nested_tags(exif: bytes | None) -> bool:
-    """Return whether the EXIF data have nested directories (exposure data, GPS)."""
+def _tiff_tags(exif: bytes) -> Image.Exif:
+    """Return EXIF data without the tags that would describe the pixels of a TIFF, like the width of the original."""
     tags = Image.Exif()
-    tags.load(exif or b"")
-    return not {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}.isdisjoint(tags)
+    tags.load(exif)
+    for tag in set(tags) - set(TIFF_TAGS):
+        del tags[tag]
+    return tags
 
 
 def _as_pil(rgb: np.ndarray) -> Image.Image:

@@ -19,7 +19,9 @@ TIFF_TAGS = (
 )  # fmt: skip
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags
 WHITES = {"F": (1, 255, 4095, 65535), "I": (255, 4095, 65535)}  # the usual values of white
+MAX_DPI = 65_535  # that a JPEG can hold
 SLACK = 1.02  # values up to 1.02 × white still count as white: a few brighter pixels are noise
+MAX_FLOAT = 1e30  # of gray values, so that differences can't overflow
 SAME = 2  # a profile that changes no color by more than this (of 255) is treated as sRGB
 
 
@@ -30,7 +32,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
         A new image. Its `info` contains only "exif" (bytes, without the orientation) and "dpi", if the file had them.
     """
     exif, turn = _metadata(image)
-    profile, dpi = image.info.get("icc_profile"), image.info.get("dpi")
+    profile, dpi = image.info.get("icc_profile"), _dpi(image)
     alpha = _alpha(image)
     rgb = _apply_profile(_to_8_bits(image), profile)
     if alpha is not None:
@@ -38,9 +40,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
     rgb = rgb.transpose(turn) if turn is not None else rgb
     rgb.info = {"exif": exif} if exif else {}
     if dpi:
-        rgb.info["dpi"] = tuple(
-            float(value) for value in (dpi if turn in (None, *list(TURNS.values())[:3]) else dpi[::-1])
-        )
+        rgb.info["dpi"] = dpi if turn in (None, *list(TURNS.values())[:3]) else dpi[::-1]
     return rgb
 
 
@@ -66,6 +66,15 @@ def _metadata(image: Image.Image) -> tuple[bytes | None, Image.Transpose | None]
     for name, value in _writable(tags).items():
         written[name] = value
     return (written.tobytes() if len(written) else None), turn
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    """Return the resolution of an image in pixels per inch; None if there is none, or an impossible one."""
+    with suppress(TypeError, ValueError, ZeroDivisionError):  # a TIFF may have text in its place
+        across, down = (float(value) for value in image.info.get("dpi", ()))
+        if 0 < across <= MAX_DPI and 0 < down <= MAX_DPI:
+            return across, down
+    return None
 
 
 def _writable(tags: dict) -> dict:
@@ -94,6 +103,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     if image.mode[0] not in "IF":  # I, I;16, I;16B, F
         return image
     values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
+    np.clip(values, -MAX_FLOAT, MAX_FLOAT, out=values)
     tags = getattr(image, "tag_v2", {})
     low, high = np.percentile(values, (0.1, 99.9))
     black = min(0.0, float(low)) if low < -0.02 * high else 0.0
@@ -109,7 +119,8 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 def _apply_profile(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     """Convert any 8-bit mode to RGB, using the embedded profile if it is valid and fits the image."""
-    with suppress(ImageCms.PyCMSError, OSError, KeyError):  # a broken or unknown profile is ignored
+    # A broken or unknown profile is ignored: also one that is not bytes, or names its color space in no known letters.
+    with suppress(ImageCms.PyCMSError, OSError, KeyError, TypeError, ValueError):
         profile = ImageCms.ImageCmsProfile(BytesIO(icc_profile or b""))
         mode = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}[profile.profile.xcolor_space.strip()]
         fits = {"L": _is_gray(image), "RGB": image.mode != "CMYK", "CMYK": image.mode == "CMYK"}[mode]
