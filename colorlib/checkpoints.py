@@ -81,7 +81,7 @@ class Training:
             self.check()
 
     def check(self, weights: bool = False) -> None:
-        """Raise NonFiniteError if a loss was not finite; `batch` is then the first such batch. Look at weights too?"""
+        """Raise NonFiniteError if a loss (or weight, if `weights`) is not finite; `batch` is then the first bad one."""
         if not all(math.isfinite(total) for total in self.sums.values()):
             for batch, losses in enumerate(self.unchecked, start=self.batch - len(self.unchecked) + 1):
                 for name, loss in losses.items():
@@ -117,7 +117,7 @@ class Training:
         )
 
     def save(self) -> None:
-        """`keep`, and write the checkpoint. The first one that fails warns, but the very first raises OSError."""
+        """`keep`, and write the checkpoint. If that fails, raise OSError the first time, and warn once later."""
         self.keep()
         try:
             if self.path:
@@ -137,6 +137,7 @@ class Training:
             WeightsError: the file can't be read, or is not of this training. The networks are as before.
         """
         saved = load_checkpoint(self.path)
+        self.keep()
         try:
             if changes := setting_changes(saved["settings"], self.settings):
                 changes = "; ".join(changes)
@@ -146,6 +147,7 @@ class Training:
                     raise ValueError(f"the weights in it do not fit the {name}")
             self._restore(saved)
         except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            self._restore(unpack_checkpoint(self.kept))
             raise WeightsError(f"{self.path} can't be continued: {str(error).rstrip('.')}.") from error
         self.history.interrupted = False
         self.started = time.monotonic() - self.history.seconds
@@ -165,8 +167,7 @@ class Training:
 
     def _restore(self, saved: dict) -> None:
         history, (epoch, batch), sums = History(**saved["history"]), saved["place"], saved["sums"]
-        # The networks come last: if anything else does not fit, they are as before.
-        for name, part in sorted(self.parts.items(), key=lambda item: item[0] in self.networks):
+        for name, part in self.parts.items():
             part.load_state_dict(saved["state"][name])
         torch.set_rng_state(saved["torch_rng"])
         for device, rng in enumerate(saved["cuda_rng"][: torch.cuda.device_count()]):

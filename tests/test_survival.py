@@ -552,6 +552,26 @@ def test_a_gan_checkpoint_is_not_that_of_another_stage(trained):
         fit_reconstruction(tiny_net(), loaders, epochs=1, checkpoint=trained / "gan.pt", resume=True)
 
 
+def test_a_part_that_refuses_its_state_leaves_all_parts_as_they_were(loaders, tmp_path):
+    class Particular(PatchDiscriminator):
+        mine = "ResNet A"
+
+        def get_extra_state(self):
+            return {"of": self.mine}
+
+        def set_extra_state(self, state):
+            if state["of"] != self.mine:
+                raise ValueError(f"The heads belong to the {state['of']}.")
+
+    fit_gan(tiny_net(), Particular(4, n_down=1), loaders, epochs=1, checkpoint=tmp_path / "c.pt")
+    net, other = tiny_net(), Particular(4, n_down=1)
+    other.mine = "ResNet B"
+    before = [{name: value.clone() for name, value in part.named_parameters()} for part in (net, other)]
+    with pytest.raises(WeightsError, match=r"c.pt can't be continued: The heads belong to the ResNet A\.$"):
+        fit_gan(net, other, loaders, epochs=1, checkpoint=tmp_path / "c.pt", resume=True)
+    assert not differences(before, [dict(part.named_parameters()) for part in (net, other)])
+
+
 # --- Batches that are too small ---
 
 
