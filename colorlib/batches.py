@@ -23,8 +23,9 @@ class Batches:
         repeats: how many times per epoch each image is drawn.
         masks: the scenes that the images come from, in the order of `rgb`; None for photos.
         vary_tone: augment L, see `vary_tone`. For shuffled sets.
-        labels: class of each image, (N,) int64, -100 where it has none, in the order of `rgb`. A batch of a shuffled
-            set is then (L, ab, labels (B,)).
+        labels: class index of each image, (N,) int64, in the order of `rgb`; -100 for an image without a label. The
+            batches of a shuffled set are then (L, ab, labels), with labels (B,).
+        device: where the images are stored and the batches are made.
     """
 
     def __init__(
@@ -52,12 +53,12 @@ class Batches:
         return max(1, n // self.batch_size) if self.shuffled else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
-        """Yield one epoch; each iteration over a shuffled set is the next epoch."""
+        """Yield the batches of one epoch. For a shuffled set, each new iteration yields the next epoch."""
         self._visits += 1
         return self.epoch(self._visits - 1)
 
     def settings(self) -> dict[str, int | str | bool]:
-        """Return all that determines the batches, as plain values; the checksum tells other images and labels."""
+        """Return everything that determines the batches, as plain values; images and labels enter as a checksum."""
         sums = torch.cat([some.flatten(1).sum(dim=1, dtype=torch.int64) for some in self.rgb.split(64)])
         crc = zlib.crc32(sums.cpu().numpy())
         if self.labels is not None:
@@ -104,14 +105,17 @@ def _crop_and_flip(rgb: torch.Tensor, size: int, rng: np.random.Generator) -> to
 
 
 def vary_tone(rgb: torch.Tensor, L: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Augment L to imitate other films, cameras and scans.
+    """Augment L to imitate different films, cameras and scans.
 
-    Half of the images get the L of their stored gray version (luma) instead of their own. Each image gets a contrast of
-    0.7 to 1.1 around its mean and a shift of up to 8 lightness units.
+    In about half of the images, L is replaced by the L of their luma, the gray that image programs store. In every
+    image, the contrast around the mean is scaled by 0.7 to 1.1, and L is shifted by up to 8 lightness units.
 
     Args:
         rgb: (B, 3, H, W) uint8.
-        L: of the same images, (B, 1, H, W) in [-1, 1]; so is the result.
+        L: (B, 1, H, W) in [-1, 1], of the same images.
+        rng: source of the random numbers.
+    Returns:
+        (B, 1, H, W) in [-1, 1].
     """
     stored_L, _ = split_lab(rgb_to_lab(to_uint8(rgb_to_luma(rgb)).expand(-1, 3, -1, -1)))
     stored = torch.from_numpy(rng.random(len(rgb)) < 0.5)

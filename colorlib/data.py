@@ -1,4 +1,4 @@
-"""A source of images becomes three sets of batches, split by image.
+"""Load images from a source, and split them into training, validation and test batches, by image.
 
 Images are stored as uint8 RGB (3 bytes per pixel, lossless); `batches` converts them to `(L, ab)`.
 """
@@ -23,20 +23,20 @@ from colorlib.extras import MissingExtra
 from colorlib.images import ImageReadError, find_images, fit_square, read_image
 from colorlib.scenes import Scenes, paint_scenes
 
-# Held-out scenes are painted from seeds of their own, which no training seed can equal.
+# Held-out scenes have separate seeds, which `make_loaders` rejects for training.
 VALID_SEED, TEST_SEED = 900_000_001, 900_000_002
-# Photos that scikit-image ships, and two (china, flower) that scikit-learn ships. The held-out ones train nothing.
+# Photos that come with scikit-image, and two (china, flower) with scikit-learn. Valid and test are never trained on.
 BUNDLED_TRAIN = ("astronaut", "coffee", "rocket", "retina", "hubble_deep_field", "motorcycle_left")
 BUNDLED_VALID = ("chelsea",)
 BUNDLED_TEST = ("china", "flower")
-BUNDLED_REPEATS = 64  # an epoch of six photos would be short: crop each this often
+BUNDLED_REPEATS = 64  # crops per photo and epoch, because an epoch of only six images would be too short
 MIN_SIZE = 11  # pixels: the window of SSIM, which is measured on held-out images
-GRAY_CHROMA = 1.0  # Lab units: a photo whose mean chroma is lower shows no color
+GRAY_CHROMA = 1.0  # Lab units: a photo with a lower mean chroma counts as gray
 
 
 @dataclass(frozen=True)
 class Loaders:
-    """The three parts of a source: `train` is shuffled; `valid` (to choose by) and `test` (to report) are fixed."""
+    """Training, validation and test batches. `train` is shuffled; `valid` and `test` have a fixed order."""
 
     train: Batches
     valid: Batches
@@ -47,7 +47,7 @@ class Loaders:
 
     @property
     def masks(self) -> Scenes | None:
-        """The test scenes, with their masks (`valid.masks` has the others); None for photos."""
+        """The test scenes, which include the masks; None for photos. The validation scenes are `valid.masks`."""
         return self.test.masks
 
     def settings(self) -> dict:
@@ -83,19 +83,19 @@ def make_loaders(
         size: side of the training images, pixels.
         batch_size: images per batch.
         n_train: number of training images; default 1,500 scenes, or all photos.
-        n_test: number of images in valid, and in test; default 200 scenes, or 5 % of the photos.
+        n_test: number of images in each of valid and test; default 200 scenes, or 5 % of the photos.
         seed: determines the painted training scenes and every random draw. Held-out images do not depend on it.
         store_size: side at which training photos are stored, pixels; crops are taken at scales between it and `size`.
-            Default 2 × size. Held-out photos are seen whole.
+            Default 2 × size. Held-out photos are cropped to their central square.
         vary_tone: augment the L of training images, see `batches.vary_tone`.
-        labels: use class folders as class labels: `train` yields (L, ab, labels), all parts have `labels`. Class
-            folders are sibling folders that contain photos; a photo outside of them has the label -100.
+        labels: use the names of class folders as class labels: `train` yields (L, ab, labels), and all three parts have
+            a `labels` attribute. Class folders are sibling folders that contain photos; other photos get label -100.
         device: where images are stored and batches are made.
     Raises:
         ValueError: unknown source, a folder with fewer than three readable photos, a number out of range, or labels
             requested from a source without class folders.
-        DownloadError: the photos must be downloaded and can't be.
-        MissingExtra: "bundled" needs scikit-learn.
+        DownloadError: the photos can't be downloaded.
+        MissingExtra: the source is "bundled", and scikit-learn is not installed.
     """
     store_size = 2 * size if store_size is None else store_size
     counts = {"batch_size": batch_size, "n_train": n_train, "n_test": n_test}
@@ -130,7 +130,7 @@ def make_loaders(
     if len(photos) < 2 * n_test + 1:
         raise ValueError(
             f"{folder}: {len(photos)} different photos could be read and {len(skipped)} could not; "
-            f"training needs at least {2 * n_test + 1}: {n_test} to choose by, {n_test} to test, the rest to learn."
+            f"at least {2 * n_test + 1} are needed: {n_test} for validation, {n_test} for testing, the rest to train."
         )
     if skipped:
         warnings.warn(f"{len(skipped)} files were left out: {' '.join(skipped[:5])}", stacklevel=2)
@@ -168,14 +168,16 @@ def class_labels(paths: list[Path]) -> tuple[tuple[str, ...], torch.Tensor]:
 
 
 def held_out_files(folder: str | os.PathLike, part: str, n_test: int | None = None) -> list[Path]:
-    """List the photos of a folder that `make_loaders(folder, n_test=n_test)` keeps from training.
+    """List the photos of a folder that `make_loaders(folder, n_test=n_test)` holds out.
+
+    The list is exact if every photo can be read and no photo has a duplicate: `make_loaders` skips such files.
 
     Args:
-        folder: of photos.
-        part: "valid" (to choose by) or "test" (to report).
+        folder: folder of photos.
+        part: "valid" or "test".
         n_test: as in `make_loaders`.
     Raises:
-        ValueError: `part` is neither, or there is no such folder.
+        ValueError: `part` is something else, or there is no such folder.
     """
     if part not in ("valid", "test"):
         raise ValueError(f"part is 'valid' or 'test', got {part!r}.")
@@ -192,7 +194,7 @@ def bundled_photo(name: str) -> np.ndarray:
         MissingExtra: "china" and "flower" need scikit-learn.
     """
     package, folder = ("sklearn", "datasets/images") if name in BUNDLED_TEST else ("skimage", "data")
-    spec = find_spec(package)  # finds the files without the seconds of an import
+    spec = find_spec(package)  # locates the files without importing the package, which would take seconds
     if spec is None:
         raise MissingExtra("scikit-learn", "notebooks")
     names = (*BUNDLED_TRAIN, *BUNDLED_VALID, *BUNDLED_TEST)

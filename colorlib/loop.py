@@ -1,4 +1,4 @@
-"""The loop behind every training: progress, a measurement after every epoch, interruption, checkpoints and resume."""
+"""The training loop that all `fit_*` functions share: progress, validation, interruption, checkpoints and resuming."""
 
 import os
 import signal
@@ -38,15 +38,16 @@ def run_epochs(
     """Call `step` on every training batch for `epochs` epochs; measure, record and save after each.
 
     Args:
-        step: (L, ab), and labels if the loaders have them -> named losses, detached. It updates the parts in `state`.
-        model: the network that is trained and measured; it ends in eval mode.
+        step: takes L, ab, and labels if the loaders have them; updates the objects in `state`, and returns the named
+            losses, detached.
+        model: the network to train and validate; it is left in eval mode.
         loaders: `train` for the steps, `valid` for the measurement after each epoch.
         epochs: passes over `loaders.train`.
-        state: named objects with `state_dict` and `load_state_dict`, everything that a resumed training needs.
+        state: everything needed to resume training: named objects with `state_dict` and `load_state_dict`.
         settings: plain values, "stage" first, that must be unchanged when a checkpoint is resumed. Those of the
             networks and the loaders are added.
         checkpoint, resume, progress: as in `training.fit_reconstruction`.
-        measure: () -> scores of the epoch, for a model that is not a generator; it has no previews.
+        measure: () -> scores of the epoch, for a model that is not a generator. The history then has no previews.
     Raises:
         ValueError: a negative number of epochs, batches too small for the network, or a checkpoint that can't be
             continued.
@@ -60,7 +61,7 @@ def run_epochs(
     if not is_new:
         if not resume:
             raise FileExistsError(
-                f"{checkpoint} holds a training already: pass resume=True to continue it, or delete it."
+                f"{checkpoint} already contains a training run: pass resume=True to continue it, or delete the file."
             )
         training.load()
         if training.epoch >= epochs:

@@ -1,4 +1,4 @@
-"""Measures of a colored image. Every term the notebooks use is defined here, once.
+"""Metrics for colored images. This module defines every metric and term that the notebooks use.
 
 - *ab MAE*: mean absolute error of a and b, in Lab units, averaged over both and over the selected pixels.
 - *ΔE2000*: CIEDE2000 difference of predicted and true Lab (L is the same in both), averaged over the selected pixels.
@@ -29,7 +29,7 @@ HUE_BINS = 8
 MIN_OBJECT_PIXELS = 6
 REGIONS = ("determined", "ambiguous", "edges")
 SSIM_WINDOW = 11  # pixels
-MIN_CHROMA = 0.05  # Lab units: a truth with less on average is gray, but for rounding errors
+MIN_CHROMA = 0.05  # Lab units: images with a lower mean chroma are gray, apart from rounding errors
 
 
 class NonFiniteError(ValueError):
@@ -299,13 +299,13 @@ def _mean(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
 
 def _check_rgb(rgb1: torch.Tensor, rgb2: torch.Tensor) -> None:
     if rgb1.shape != rgb2.shape or rgb1.ndim != 4 or rgb1.shape[1] != 3 or not rgb1.is_floating_point():
-        raise ValueError(f"Pictures must be floating point (B, 3, H, W) in [0, 1] and of one shape, got {rgb1.dtype} "
+        raise ValueError(f"Images must be floating point (B, 3, H, W) in [0, 1], of equal shape, got {rgb1.dtype} "
                          f"{tuple(rgb1.shape)} and {rgb2.dtype} {tuple(rgb2.shape)}.")  # fmt: skip
 
 
 def _check_shapes(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tensor | None) -> None:
     if ab_pred.shape != ab_true.shape or ab_true.ndim != 4 or ab_true.shape[1] != 2:
-        raise ValueError(f"ab must be (B, 2, H, W) twice, got {tuple(ab_pred.shape)} and {tuple(ab_true.shape)}.")
+        raise ValueError(f"Both ab must be (B, 2, H, W), got {tuple(ab_pred.shape)} and {tuple(ab_true.shape)}.")
     if mask is not None and mask.shape != ab_true[:, 0].shape:
         raise ValueError(f"The mask must be {tuple(ab_true[:, 0].shape)}, got {tuple(mask.shape)}.")
 

@@ -1,6 +1,6 @@
-"""Pretraining of an encoder: it learns to classify gray images before it learns color.
+"""Pretrain an encoder by classifying gray images, before it is trained to predict color.
 
-ImageNet's weights are better, where they are available. This is the same idea on one's own photos, offline.
+ImageNet weights are better where they are available. This is the same idea with your own photos, offline.
 """
 
 import os
@@ -88,12 +88,13 @@ def fit_classifier(
 
 @torch.no_grad()
 def label_accuracy(classifier: nn.Module, loader: Batches) -> float:
-    """Return the share of correct labels of a classifier, in eval mode.
+    """Return the accuracy of a classifier: the fraction of labels that it predicts correctly.
 
     Args:
-        classifier: L (B, 1, H, W) -> logits (B, n).
-        loader: a fixed set with `labels`: classes (N,), where -100 is left out (nan if there is no other), or
-            multi-label targets (N, n).
+        classifier: L (B, 1, H, W) -> logits (B, n). It is put in eval mode.
+        loader: a fixed set with `labels`, either class indices (N,) or multi-label targets (N, n).
+    Returns:
+        The accuracy in [0, 1]. Images with the label -100 do not count; nan if all have it.
     """
     classifier.eval()
     logits = torch.cat([classifier(L) for L, _ in loader])

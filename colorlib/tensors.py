@@ -1,6 +1,6 @@
 """Weights as safetensors files and checkpoints as plain data: reading them never runs code.
 
-Both have checksums, which torch and safetensors don't check: a file with one wrong bit would load as other weights.
+Both are checked against a stored checksum: torch and safetensors would load a file with a wrong bit without an error.
 """
 
 import io
@@ -19,7 +19,7 @@ from safetensors.torch import save
 from colorlib.files import atomic_write
 
 MAX_WEIGHTS_BYTES = 2**31  # a weights file above 2 GiB is not one of ours
-CHECKPOINT_FORMAT = 2  # to be raised whenever an older checkpoint can't be continued exactly
+CHECKPOINT_FORMAT = 2  # increase when training can't be resumed exactly from older checkpoints
 
 
 class WeightsError(ValueError):
@@ -28,10 +28,10 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """What a weights file says about itself; it is stored in the file's header.
+    """Metadata of a weights file, stored in its header.
 
     Attributes:
-        render_size: shorter side of the image, pixels, at which `Colorizer` runs the network; None for its default.
+        render_size: shorter side, in pixels, of the input on which `Colorizer` runs the network; None for its default.
         data: the images it was trained on, in words.
         commands: the commands that trained it, in order.
         seconds: duration of the training.

@@ -261,7 +261,7 @@ def test_evaluate_agrees_with_the_single_functions():
 
 
 def test_each_region_is_scored_by_its_mask():
-    """Predict the truth, except 11 Lab units too much a on determined pixels and no color on ambiguous ones."""
+    """Predict the truth, except that a is 11 Lab units too high on determined pixels and ambiguous ones are gray."""
     L, ab, masks = random_batch(n=2)
     ab[:] = torch.tensor([0.3, 0.4])[:, None, None]  # chroma 55
     guess = ab.clone()

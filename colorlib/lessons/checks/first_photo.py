@@ -27,13 +27,13 @@ def color_error(attempt: Callable[[np.ndarray, np.ndarray], float]) -> Verdict:
         if abs(answer - difference.mean().item()) < 0.01:
             return "not yet: that counts L, too. The network does not change L; leave out channel 0."
         if abs(answer - (lab_one - lab_two)[1:].mean().item()) < 0.01:
-            return "not yet: too red here and too green there must not cancel. Take abs() before the mean."
+            return "not yet: errors in opposite directions must not cancel. Take abs() before the mean."
         if abs(answer - difference[1:].sum().item()) < 0.1:
             return "not yet: that is the sum, which grows with the size of the photo. Take the mean."
         raw = np.abs(one.astype(float) - two).mean()
         if abs(answer - raw) < 0.01 or abs(answer - np.abs(one - two).mean()) < 0.01:
             return "not yet: that compares RGB, where brightness counts as well. Convert with colorlib.rgb_to_lab."
-        return f"not yet: for the checker's two images it should be {expected:.1f}, your function gives {answer:.1f}."
+        return f"not yet: for the checker's two images it should be {expected:.1f}; your function gives {answer:.1f}."
 
     return verdict_of(check)
 

@@ -54,16 +54,16 @@ def split_by_photo(attempt: Callable[[Sequence[str], int], tuple[list[str], list
             return NOT_ATTEMPTED
         train, test = (list(part) for part in answer)
         if sorted(train + test) != sorted(crops):
-            return "not yet: every crop must be in exactly one part; some are missing or there twice."
+            return "not yet: every crop must be in exactly one part; some are missing or appear twice."
         in_train, in_test = ({crop.rpartition("-")[0] for crop in part} for part in (train, test))
         if in_train & in_test:
             both = sorted(in_train & in_test)[0]
-            return f"not yet: crops of {both!r} are in both parts, so the test images are half known already."
+            return f"not yet: crops of {both!r} are in both parts, so the network trains on parts of test photos."
         if len(in_test) > 2 and len({photo.partition("-")[0] for photo in in_test}) == 2:
             return "nearly: a photo's name may have a hyphen, as in 'anna-1950-3.jpg'. Cut at the last hyphen."
         if len(in_test) != 2:
-            return f"not yet: 2 photos should be held out, you hold out {len(in_test)}."
-        return "correct: the network is tested on photos of which it has never seen any part."
+            return f"not yet: 2 photos should be held out, but you hold out {len(in_test)}."
+        return "correct: the network is tested on photos that it has never seen, not even in part."
 
     return verdict_of(check)
 
@@ -84,7 +84,7 @@ def blend_weights(attempt: Callable[[dict, dict, float], dict]) -> Verdict:
             return f"not yet: the names should be {sorted(old)}, yours are {sorted(answer)}."
         w, steps = (torch.as_tensor(answer[name]) for name in ("w", "steps"))
         if torch.allclose(w.float(), torch.tensor([3.0, 0.5])):
-            return "not yet: share is the part of the *new* weights; yours is the part of the old ones."
+            return "not yet: `share` is the fraction of the *new* weights; yours is the fraction of the old ones."
         if not torch.allclose(w.float(), torch.tensor([1.0, 1.5])):
             return f"not yet: a quarter of the way from [0, 2] to [4, 0] is [1, 1.5], yours is {w.tolist()}."
         if steps.is_floating_point():

@@ -171,8 +171,8 @@ class DownloadButton(anywidget.AnyWidget):
 class PhotoPanel(widgets.VBox):
     """Choose or upload a photo, see it gray and colored, change render size and saturation, download the result.
 
-    The images on the page are at most `PREVIEW` pixels long, so that the sliders react quickly; the download has the
-    size of the photo. If a file can't be read, the panel says so in one sentence and keeps the photo it had.
+    The longer side of the images on the page is at most `PREVIEW` pixels, so that the sliders react quickly; the
+    download has the size of the photo. If a file can't be read, the panel says why and keeps the previous photo.
 
     Args:
         colorizer: colors the photo; the slider for the render size starts at its render size.
