@@ -330,7 +330,7 @@ def test_chapter_07_runs_to_its_end_with_the_readers_own_folders_and_only_reads_
     assert "28 colored, 2 failed" in printed and "colored.zip holds 28 photos" in printed
     assert "broken.jpg: it is not an image that Pillow can read." in printed
     assert [warning for warning in caught if "left out" in str(warning.message)]
-    assert "to train on, 5 to choose by, 5 to report on" in printed and "fine-tuned" in printed
+    assert "for training, 5 for validation, 5 for testing" in printed and "fine-tuned" in printed
     assert {folder: contents(folder) for folder in before} == before
     assert not variables["work"].exists()
 
