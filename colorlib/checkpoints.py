@@ -50,8 +50,9 @@ class History:
 
 
 class Training:
-    """The networks, optimizers and schedules of a training, its history, and its place: `epoch` and `batch` count from
-    0 and name the next batch.
+    """The state of a training: networks, optimizers, schedules, history, and the next batch.
+
+    `epoch` and `batch` count from 0; `sums` has the losses of the epoch so far.
 
     Args:
         parts: named objects with `state_dict` and `load_state_dict`, everything that a resumed training needs.
