@@ -15,7 +15,7 @@ from colorlib.lessons import environment
 def test_every_line_is_ok_or_says_what_to_do():
     lines = environment.check_environment().splitlines()
     assert len(lines) == 6
-    assert all(re.match(r"\[ok\] \S|\[fix: \w[^\]]+\] \S", line) for line in lines)
+    assert all(re.match(r"\[ok\] \S|\[fix: \w.+\] \S", line) for line in lines)
 
 
 def test_every_problem_is_named(monkeypatch):
