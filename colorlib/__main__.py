@@ -42,7 +42,7 @@ def train(options: argparse.Namespace) -> int:
     if options.init:
         generator = load_generator(options.init)
     elif options.model.startswith("resnet"):
-        generator = resnet_unet(options.arch, None if options.encoder == "none" else options.encoder)
+        generator = resnet_unet(options.arch, None if options.encoder == "none" else options.encoder, options.decoder)
     else:
         generator = UNet(options.base_channels, options.n_down, n_blocks=options.n_blocks)
     adversarial = options.model.endswith("pix2pix")
@@ -53,6 +53,8 @@ def train(options: argparse.Namespace) -> int:
             loaders,
             epochs=options.epochs,
             lr=options.lr,
+            encoder_lr=options.encoder_lr,
+            schedule=options.schedule,
             label_weight=options.label_weight,
             checkpoint=checkpoints[0],
             resume=options.resume,
@@ -211,6 +213,15 @@ def _parser() -> argparse.ArgumentParser:
         "--lr", type=float, help="of the first stage, at its peak (default: 0.02, resnet 0.001, encoder 0.002)"
     )
     train_parser.add_argument(
+        "--encoder-lr", type=float, help="of the encoder of the resnet models, in the first stage (default: as --lr)"
+    )
+    train_parser.add_argument(
+        "--schedule",
+        choices=["one-cycle", "linear"],
+        default="one-cycle",
+        help="of the learning rate in the first stage; linear: a short rise, then down to zero (default: %(default)s)",
+    )
+    train_parser.add_argument(
         "--label-weight",
         type=float,
         default=0.0,
@@ -238,7 +249,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     train_parser.add_argument("--arch", default="resnet18", help="encoder of the resnet models (default: %(default)s)")
     train_parser.add_argument(
-        "--encoder", default="imagenet", metavar="WEIGHTS", help="of the resnet models: imagenet, none, or a file"
+        "--encoder",
+        default="imagenet",
+        metavar="WEIGHTS",
+        help="of the resnet models: imagenet, none, or a file of --model encoder or with torchvision's names",
+    )
+    train_parser.add_argument(
+        "--decoder",
+        choices=["fastai", "slim"],
+        default="fastai",
+        help="of the resnet models: fastai's DynamicUnet, or a small one (default: %(default)s)",
     )
     train_parser.set_defaults(run=train)
 

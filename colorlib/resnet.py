@@ -1,6 +1,6 @@
-"""A U-Net whose encoder is a ResNet, pretrained or not: fastai's `create_body` and `DynamicUnet`, made safe to use.
+"""U-Nets whose encoder is a ResNet, pretrained or not: with fastai's decoder, made safe to use, or with a slim one.
 
-Source: He et al. 2016 for the encoder; Howard and Gugger's fastai for the decoder (PixelShuffle with ICNR).
+Source: He et al. 2016 for the encoder; Howard and Gugger's fastai for its decoder (PixelShuffle with ICNR).
 """
 
 import json
@@ -8,6 +8,7 @@ import os
 import warnings
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from colorlib.downloads import fetch_encoder_weights
@@ -19,6 +20,8 @@ ARCHS = ("resnet18", "resnet34")
 # ImageNet's mean and spread: the averages of the three channels' values.
 GRAY_MEAN, GRAY_STD = 0.449, 0.226
 N_FEATURES = 512  # channels that the encoder of either gives, at 1/32 of the picture's side
+SKIPS = (2, 4, 5, 6)  # layers of the encoder whose output a decoder sees again, at 1/2, 1/4, 1/8, 1/16
+SLIM_WIDTHS = (128, 64, 48, 32)  # channels of the slim decoder at 1/16, 1/8, 1/4, 1/2
 BUILD_SIZE = (64, 64)  # DynamicUnet measures its layers on a picture of this size; others work as well
 
 
@@ -28,12 +31,8 @@ class ResNetUNet(nn.Module):
     def __init__(self, arch: str = "resnet18"):
         super().__init__()
         create_body, DynamicUnet = _import_fastai()
-        from torchvision import models
-
-        if arch not in ARCHS:
-            raise ValueError(f"There is no encoder {arch!r}; choose one of: {', '.join(ARCHS)}.")
         self.recipe = {"arch": arch}
-        encoder = create_body(getattr(models, arch)(weights=None), n_in=1, pretrained=False, cut=-2)
+        encoder = create_body(_torchvision_resnet(arch), n_in=1, pretrained=False, cut=-2)
         net = DynamicUnet(encoder, n_out=2, img_size=BUILD_SIZE)
         net.layers[-1] = nn.Identity()  # it gave fastai's tensor type, which torch.compile can't follow
         self.net = net.train()  # DynamicUnet leaves its BatchNorms in eval mode
@@ -52,6 +51,57 @@ class ResNetUNet(nn.Module):
         copy = ResNetUNet(**self.recipe).to(next(self.parameters()))
         copy.load_state_dict(self.state_dict())
         return copy.train(self.training)
+
+
+class SlimResNetUNet(nn.Module):
+    """L (B, 1, H, W) -> ab (B, 2, H, W), both in [-1, 1], for any H and W. Made by `resnet_unet(decoder="slim")`.
+
+    The decoder is small: most of what a network can know about color is in the encoder, and ab is smooth. At each
+    level the features are enlarged, joined with the encoder's of that size, and go through one 3×3 convolution. ab is
+    predicted at half the image's resolution.
+
+    Args:
+        arch: "resnet18" (12.3 million weights in all) or "resnet34".
+        widths: channels of the decoder at 1/16, 1/8, 1/4 and 1/2 of the image's side.
+    """
+
+    def __init__(self, arch: str = "resnet18", widths: tuple[int, ...] = SLIM_WIDTHS):
+        super().__init__()
+        self.recipe = {"arch": arch, "widths": list(widths)}
+        resnet = _torchvision_resnet(arch)
+        resnet.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        # Numbered as by fastai's `create_body`, so that both decoders read the same encoder files.
+        self.encoder = nn.Sequential(*list(resnet.children())[:-2])
+        channels, levels = N_FEATURES, []
+        for skip_channels, width in zip((256, 128, 64, 64), widths, strict=True):
+            convolution = nn.Conv2d(channels + skip_channels, width, kernel_size=3, padding=1, bias=False)
+            levels.append(nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)))
+            channels = width
+        self.decoder = nn.ModuleList(levels)
+        self.head = nn.Conv2d(channels, 2, kernel_size=3, padding=1)
+
+    def forward(self, L: torch.Tensor) -> torch.Tensor:
+        height, width = L.shape[-2:]
+        x = F.pad(normalize_gray(L), (0, -width % 32, 0, -height % 32), mode="replicate")
+        padded_size, skips = x.shape[-2:], []
+        for number, layer in enumerate(self.encoder):
+            x = layer(x)
+            if number in SKIPS:
+                skips.append(x)
+        for level in self.decoder:  # x: (B, 512, h/32, w/32) to begin with
+            skip = skips.pop()
+            x = level(torch.cat([F.interpolate(x, skip.shape[-2:], mode="nearest"), skip], dim=1))
+        ab = torch.tanh(self.head(x))  # (B, 2, h/2, w/2)
+        ab = F.interpolate(ab, padded_size, mode="bilinear", align_corners=False)
+        return ab[..., :height, :width]
+
+
+def _torchvision_resnet(arch: str) -> nn.Module:
+    from torchvision import models  # late: it takes a second
+
+    if arch not in ARCHS:
+        raise ValueError(f"There is no encoder {arch!r}; choose one of: {', '.join(ARCHS)}.")
+    return getattr(models, arch)(weights=None)
 
 
 def normalize_gray(L: torch.Tensor) -> torch.Tensor:
@@ -75,28 +125,37 @@ def _import_fastai() -> tuple:
     return create_body, DynamicUnet
 
 
-def resnet_unet(arch: str = "resnet18", weights: str | os.PathLike | None = "imagenet") -> ResNetUNet:
+DECODERS = {"fastai": ResNetUNet, "slim": SlimResNetUNet}
+
+
+def resnet_unet(
+    arch: str = "resnet18", weights: str | os.PathLike | None = "imagenet", decoder: str = "fastai"
+) -> ResNetUNet | SlimResNetUNet:
     """Build a U-Net on a ResNet encoder.
 
     Args:
         arch: "resnet18" or "resnet34".
         weights: of the encoder. "imagenet" takes torchvision's (downloaded once, then cached), None starts from random
-            numbers, a path is a file written by `save_encoder`.
+            numbers, a path is a safetensors file: one written by `save_encoder`, or a ResNet for RGB images with
+            torchvision's names, whose first layer is summed over RGB.
+        decoder: "fastai" (its `DynamicUnet`; 31 million weights with a ResNet-18) or "slim" (12 million).
     Returns:
         The network, with a random decoder, in training mode.
     Raises:
-        ValueError: unknown `arch`.
+        ValueError: unknown `arch` or `decoder`.
         DownloadError: the ImageNet weights are not cached and can't be downloaded; the message says what to do.
         WeightsError: the file is missing, or is not an encoder of this `arch`.
     """
-    generator = ResNetUNet(arch)
+    if decoder not in DECODERS:
+        raise ValueError(f"There is no decoder {decoder!r}; choose one of: {', '.join(DECODERS)}.")
+    generator = DECODERS[decoder](arch)
     if weights is None:
         return generator
-    if weights == "imagenet":
-        state = encoder_state(fetch_encoder_weights(arch))
-    else:
-        tensors, _ = load_tensors(weights)
-        state = in_whole_precision(tensors)
+    state = fetch_encoder_weights(arch) if weights == "imagenet" else in_whole_precision(load_tensors(weights)[0])
+    if "conv1.weight" in state:
+        state = encoder_state(state)
+    if arch == "resnet18":  # a ResNet-18 with a third block in its last stage serves, too, without that block
+        state = {name: value for name, value in state.items() if not name.startswith("7.2.")}
     try:
         generator.encoder.load_state_dict(state)
     except RuntimeError as error:
@@ -108,7 +167,7 @@ def save_encoder(encoder: nn.Module, path: str | os.PathLike, notes: dict | None
     """Write the weights of a `ResNetUNet`'s encoder, in half precision but for the normalizations' numbers.
 
     Args:
-        encoder: `ResNetUNet.encoder`, trained by `colorlib.pretraining` or within a generator.
+        encoder: the `encoder` of a network made by `resnet_unet`, trained within it or by `colorlib.pretraining`.
         path: where to; `resnet_unet(arch, weights=path)` reads it.
         notes: anything JSON can hold: data, seconds, accuracy.
     Raises:
@@ -119,7 +178,7 @@ def save_encoder(encoder: nn.Module, path: str | os.PathLike, notes: dict | None
 
 
 def encoder_state(resnet_state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Turn the weights of a torchvision ResNet into those of a one-channel encoder made by `create_body`.
+    """Turn the weights of a torchvision ResNet for RGB into those of the one-channel encoders here.
 
     The layers get numbers instead of names, the classifier goes, and the first layer is summed over RGB: on a gray
     picture, where R = G = B, that gives the same answer.

@@ -4,13 +4,15 @@ import os
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from colorlib.data import Loaders
 from colorlib.loop import History, mixed_precision, run_epochs
 from colorlib.losses import ADVERSARIAL, RECONSTRUCTION, AdversarialLoss, Loss, label_cross_entropy, pick
 from colorlib.unet import LabelHead, UNet
+
+WARM_UP = 0.03  # share of the steps in which the linear schedule rises
 
 
 def reconstruction_step(
@@ -57,20 +59,25 @@ def fit_reconstruction(
     *,
     epochs: int = 5,
     lr: float = 2e-2,
+    encoder_lr: float | None = None,
+    schedule: str = "one-cycle",
     label_weight: float = 0.0,
     checkpoint: str | os.PathLike | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> History:
-    """Train a generator to rebuild ab from L, with AdamW on a one-cycle schedule.
+    """Train a generator to rebuild ab from L, with AdamW.
 
     Args:
         generator: L (B, 1, H, W) -> ab (B, 2, H, W), network-scaled. Trained in place, on the loaders' device.
         loaders: from `make_loaders`; `train` is learned from, `valid` measured after every epoch.
         loss: "l1", "l2" or "huber".
         epochs: times through `loaders.train`.
-        lr: the highest learning rate of the cycle. 0.02 is high, and suits networks with BatchNorm from random numbers;
-            a pretrained encoder wants 0.001.
+        lr: the highest learning rate of the schedule. 0.02 is high, and suits networks with BatchNorm from random
+            numbers; a pretrained encoder needs 0.001.
+        encoder_lr: instead of `lr` for the parameters of `generator.encoder`: less, for an encoder that knows something
+            beside a decoder that does not.
+        schedule: "one-cycle" (Smith 2018), or "linear": up in the first 3 % of the steps, then down to zero.
         label_weight: weight of naming the class of each picture beside the loss, see `joint_step`. For a `UNet`, and
             loaders made with `labels=True`. The head that names is thrown away afterwards.
         checkpoint: file for the whole state of the training, written every minute and at the end.
@@ -80,8 +87,8 @@ def fit_reconstruction(
         A `History`. An interruption (Ctrl-C, Jupyter's ■) ends the training after the current batch, keeps what was
         learned, writes the checkpoint and sets `history.interrupted`.
     Raises:
-        ValueError: unknown loss, a label weight without labels, or the checkpoint belongs to a training with other
-            settings.
+        ValueError: unknown loss or schedule, a label weight without labels, an encoder's rate for a generator without
+            an encoder, or the checkpoint belongs to a training with other settings.
         FileExistsError: the checkpoint is there and `resume` is not asked for.
     """
     loss_fn = pick(RECONSTRUCTION, loss)
@@ -92,28 +99,54 @@ def fit_reconstruction(
     learners = {"generator": generator}
     if label_weight:
         learners["label_head"] = LabelHead(generator.n_features, len(loaders.classes)).to(device)
-    optimizer = torch.optim.AdamW([p for net in learners.values() for p in net.parameters()], lr)
-    schedule = OneCycleLR(optimizer, max_lr=lr, total_steps=max(1, epochs * len(loaders.train)))
+    groups = _parameter_groups(generator, lr, encoder_lr)
+    if label_weight:
+        groups[0]["params"] += learners["label_head"].parameters()
+    optimizer = torch.optim.AdamW(groups)
+    scheduler = _scheduler(optimizer, schedule, max(1, epochs * len(loaders.train)))
 
     def step(L: torch.Tensor, ab: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         if label_weight:
             losses = joint_step(generator, learners["label_head"], optimizer, L, ab, labels, loss_fn, label_weight)
         else:
             losses = {"train_loss": reconstruction_step(generator, optimizer, L, ab, loss_fn)}
-        schedule.step()
+        scheduler.step()
         return losses
 
+    settings = {"stage": "reconstruction", "loss": loss, "epochs": epochs, "lr": lr, "label_weight": label_weight}
     return run_epochs(
         step,
         generator,
         loaders,
         epochs,
-        state=learners | {"optimizer": optimizer, "schedule": schedule},
-        settings={"stage": "reconstruction", "loss": loss, "epochs": epochs, "lr": lr, "label_weight": label_weight},
+        state=learners | {"optimizer": optimizer, "schedule": scheduler},
+        settings=settings | {"encoder_lr": encoder_lr, "schedule": schedule},
         checkpoint=checkpoint,
         resume=resume,
         progress=progress,
     )
+
+
+def _parameter_groups(generator: nn.Module, lr: float, encoder_lr: float | None) -> list[dict]:
+    """Return what an optimizer takes: one group with `lr`, and with `encoder_lr` a second one for the encoder."""
+    if encoder_lr is None:
+        return [{"params": list(generator.parameters()), "lr": lr}]
+    if not hasattr(generator, "encoder"):
+        raise ValueError(f"encoder_lr needs a generator with an encoder, such as resnet_unet's, not {type(generator)}.")
+    encoder = list(generator.encoder.parameters())
+    known = {id(p) for p in encoder}
+    rest = [p for p in generator.parameters() if id(p) not in known]
+    return [{"params": rest, "lr": lr}, {"params": encoder, "lr": encoder_lr}]
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, name: str, steps: int) -> LRScheduler:
+    """Return what changes the learning rate of each group, whose highest is the one it has now, over `steps` steps."""
+    if name == "one-cycle":
+        return OneCycleLR(optimizer, max_lr=[group["lr"] for group in optimizer.param_groups], total_steps=steps)
+    if name == "linear":
+        rise = max(1, round(WARM_UP * steps))
+        return LambdaLR(optimizer, lambda step: min((step + 1) / rise, max(0, steps - step) / max(1, steps - rise)))
+    raise ValueError(f"There is no schedule {name!r}; choose one of: one-cycle, linear.")
 
 
 def discriminator_step(

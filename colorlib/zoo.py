@@ -8,10 +8,11 @@ from pathlib import Path
 from torch import nn
 
 from colorlib.files import WeightsError, in_half_precision, in_whole_precision, load_tensors, save_tensors
-from colorlib.resnet import ResNetUNet
+from colorlib.resnet import ResNetUNet, SlimResNetUNet
 from colorlib.unet import UNet
 
-BUILDERS = {"UNet": UNet, "ResNetUNet": ResNetUNet}  # class name in a recipe -> what builds it
+# class name in a recipe -> what builds it
+BUILDERS = {"UNet": UNet, "ResNetUNet": ResNetUNet, "SlimResNetUNet": SlimResNetUNet}
 FORMAT = "colorlib generator 1"
 
 
