@@ -20,6 +20,7 @@ _HOME = {  # public name -> the module it lives in
     "make_loaders": "data",
     "UNet": "unet",
     "PatchDiscriminator": "patchgan",
+    "FeatureDiscriminator": "patchgan",
     "resnet_unet": "resnet",
     "fit_reconstruction": "training",
     "fit_gan": "training",

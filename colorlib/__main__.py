@@ -20,7 +20,7 @@ def train(options: argparse.Namespace) -> int:
     """Train a generator in one or two stages; write each stage's weights and checkpoint to a folder."""
     from colorlib.config import seed_everything
     from colorlib.metrics import evaluate
-    from colorlib.patchgan import PatchDiscriminator
+    from colorlib.patchgan import FeatureDiscriminator, PatchDiscriminator
     from colorlib.resnet import resnet_unet
     from colorlib.training import fit_gan, fit_reconstruction
     from colorlib.unet import UNet
@@ -60,13 +60,19 @@ def train(options: argparse.Namespace) -> int:
             resume=options.resume,
         )
     if adversarial:
+        if options.discriminator == "features":
+            discriminator = FeatureDiscriminator(options.discriminator_weights)
+        else:
+            discriminator = PatchDiscriminator(spectral_norm=options.spectral_norm)
         stages["gan"] = lambda: fit_gan(
             generator,
-            PatchDiscriminator(spectral_norm=options.spectral_norm),
+            discriminator,
             loaders,
+            adversarial=options.adversarial,
             epochs=options.gan_epochs,
             lr_g=options.gan_lr,
-            lr_d=options.gan_lr,
+            lr_d=options.gan_lr if options.gan_lr_d is None else options.gan_lr_d,
+            betas=options.betas,
             lambda_l1=options.lambda_l1,
             ema=options.ema,
             checkpoint=checkpoints[1],
@@ -227,7 +233,33 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         help="weight of naming each photo's class folder beside the L1 loss; for the U-Net (default: %(default)s)",
     )
-    train_parser.add_argument("--gan-lr", type=float, default=8e-4, help="of both players (default: %(default)s)")
+    train_parser.add_argument(
+        "--gan-lr", type=float, default=8e-4, help="of both networks in the GAN stage (default: %(default)s)"
+    )
+    train_parser.add_argument("--gan-lr-d", type=float, help="of the discriminator (default: as --gan-lr)")
+    train_parser.add_argument(
+        "--betas",
+        type=float,
+        nargs=2,
+        default=(0.5, 0.999),
+        metavar="B",
+        help="of Adam in the GAN stage (default: 0.5 0.999)",
+    )
+    train_parser.add_argument(
+        "--adversarial", choices=["bce", "lsgan", "hinge"], default="bce", help="the GAN loss (default: %(default)s)"
+    )
+    train_parser.add_argument(
+        "--discriminator",
+        choices=["patch", "features"],
+        default="patch",
+        help="a PatchGAN, or heads on the features of a frozen pretrained ResNet-18 (default: %(default)s)",
+    )
+    train_parser.add_argument(
+        "--discriminator-weights",
+        default="imagenet",
+        metavar="WEIGHTS",
+        help="of that ResNet: imagenet, or a file with torchvision's names (default: %(default)s)",
+    )
     train_parser.add_argument("--init", metavar="WEIGHTS", help="start from these weights, and their network")
     train_parser.add_argument(
         "--lambda-l1", type=float, default=20.0, help="weight of L1 beside the GAN loss (%(default)s)"

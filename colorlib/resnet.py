@@ -163,6 +163,30 @@ def resnet_unet(
     return generator
 
 
+def frozen_resnet(arch: str = "resnet18", weights: str | os.PathLike = "imagenet") -> nn.ModuleList:
+    """Load the first stages of a pretrained ResNet for RGB images, in eval mode and without gradients of its own.
+
+    Args:
+        arch: "resnet18" or "resnet34".
+        weights: "imagenet" (downloaded once), or a safetensors file with torchvision's names.
+    Returns:
+        Three modules that follow each other, from RGB (B, 3, H, W), normalized as ImageNet's, to features at 1/4, at
+        1/8 and at 1/16 of its side, with 64, 128 and 256 channels.
+    Raises:
+        ValueError, DownloadError, WeightsError: as `resnet_unet`; also WeightsError for an encoder of gray images.
+    """
+    net = _torchvision_resnet(arch)
+    net.layer4 = net.fc = nn.Identity()
+    state = fetch_encoder_weights(arch) if weights == "imagenet" else in_whole_precision(load_tensors(weights)[0])
+    state = {name: value for name, value in state.items() if not name.startswith(("layer4.", "fc."))}
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"{weights}: these are not the weights of a {arch} for RGB images.") from error
+    first = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, net.layer1)
+    return nn.ModuleList([first, net.layer2, net.layer3]).eval().requires_grad_(False)
+
+
 def save_encoder(encoder: nn.Module, path: str | os.PathLike, notes: dict | None = None) -> None:
     """Write the weights of a `ResNetUNet`'s encoder, in half precision but for the normalizations' numbers.
 

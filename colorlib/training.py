@@ -207,6 +207,7 @@ def fit_gan(
     epochs: int = 5,
     lr_g: float = 8e-4,
     lr_d: float = 8e-4,
+    betas: tuple[float, float] = (0.5, 0.999),
     ema: float = 0.99,
     checkpoint: str | os.PathLike | None = None,
     resume: bool = False,
@@ -226,6 +227,8 @@ def fit_gan(
         lambda_l1: weight of the L1 term beside the adversarial one. 100 in the paper; 20 suits the painted world.
         epochs: times through `loaders.train`.
         lr_g, lr_d: learning rates of generator and discriminator. 2e-4 in the paper; 8e-4 learns more in a short game.
+        betas: of both Adams. (0.5, 0.999) in the paper; (0, 0.99) suits a `FeatureDiscriminator`, with rates of 1e-4
+            and 4e-4 and the hinge loss.
         ema: share of the average that each step keeps.
         checkpoint, resume, progress: as in `fit_reconstruction`; everything that learns is saved.
     Returns:
@@ -235,11 +238,12 @@ def fit_gan(
         ValueError, FileExistsError: as `fit_reconstruction`.
     """
     loss_d, loss_g = pick(ADVERSARIAL, adversarial)
+    betas = tuple(float(beta) for beta in betas)  # Adam refuses (0, 0.99)
     for net in (generator, discriminator):
         net.to(loaders.train.rgb.device, memory_format=torch.channels_last).train()
     averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
     optimizers = [
-        torch.optim.Adam(net.parameters(), lr, betas=(0.5, 0.999))
+        torch.optim.Adam(net.parameters(), lr, betas=betas)
         for net, lr in ((generator, lr_g), (discriminator, lr_d))
     ]
     steps = max(1, epochs * len(loaders.train))
@@ -266,7 +270,7 @@ def fit_gan(
         epochs,
         state={"generator": generator, "discriminator": discriminator, "averaged": averaged}
         | dict(zip(names, [*optimizers, *schedules], strict=True)),
-        settings=settings | {"lr_g": lr_g, "lr_d": lr_d, "ema": ema},
+        settings=settings | {"lr_g": lr_g, "lr_d": lr_d, "betas": betas, "ema": ema},
         checkpoint=checkpoint,
         resume=resume,
         progress=progress,

@@ -13,8 +13,8 @@ import colorlib
 PACKAGE = Path(colorlib.__file__).parent
 # Imports point only upward in this list; see the rooms in README.md.
 ROOMS = [
-    "config", "files", "color", "images", "scenes", "downloads", "batches", "data", "losses", "unet", "patchgan",
-    "resnet", "zoo", "metrics", "loop", "training", "pretraining", "classical", "colorizer", "albums", "show",
+    "config", "files", "color", "images", "scenes", "downloads", "batches", "data", "losses", "unet", "resnet",
+    "patchgan", "zoo", "metrics", "loop", "training", "pretraining", "classical", "colorizer", "albums", "show",
     "__main__",
 ]  # fmt: skip
 HEAVY = ["fastai", "ipywidgets", "anywidget", "matplotlib", "sklearn"]

@@ -161,6 +161,64 @@ def test_the_label_loss_is_the_mean_over_the_pictures_that_have_one():
     assert losses.label_cross_entropy(logits, torch.full((3,), NO_LABEL)) == 0
 
 
+class TwoParts(torch.nn.Module):
+    """A generator whose encoder is named so."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.BatchNorm2d(4))
+        self.decoder = torch.nn.Conv2d(4, 2, 3, padding=1)
+
+    def forward(self, L):
+        return torch.tanh(self.decoder(self.encoder(L)))
+
+
+def test_an_encoder_gets_its_own_rate(loaders, monkeypatch):
+    """Rates rise, fall to zero, and keep their ratio."""
+    rates = []
+    real_step = training.reconstruction_step
+
+    def step(generator, optimizer, *arguments):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        return real_step(generator, optimizer, *arguments)
+
+    monkeypatch.setattr(training, "reconstruction_step", step)
+    net = TwoParts()
+    fit_reconstruction(net, loaders, epochs=25, lr=1e-2, encoder_lr=1e-3, schedule="linear")
+    rest, encoder = np.array(rates).T
+    assert len(rest) == 100 and rest / encoder == pytest.approx(np.full(100, 10))
+    assert rest[:4] == pytest.approx([1e-2 / 3, 2e-2 / 3, 1e-2, 1e-2 * 97 / 97]) and rest[-1] == pytest.approx(
+        1e-2 / 97
+    )
+
+    frozen = TwoParts()
+    before = weights(frozen.encoder), weights(frozen.decoder)
+    fit_reconstruction(frozen, loaders, epochs=1, lr=1e-2, encoder_lr=0.0)
+    assert same(before[0], weights(frozen.encoder)) and not same(before[1], weights(frozen.decoder))
+
+
+def test_a_resumed_training_keeps_both_rates(loaders, tmp_path, monkeypatch):
+    settings = {"epochs": 3, "lr": 1e-2, "encoder_lr": 1e-3, "schedule": "linear"}
+    whole, net, path = TwoParts(), TwoParts(), tmp_path / "c.pt"
+    expected = fit_reconstruction(whole, loaders, **settings)
+    with monkeypatch.context() as patch:
+        stop_after(5, patch)
+        fit_reconstruction(net, loaders, checkpoint=path, **settings)
+    for change in ({"encoder_lr": 2e-3}, {"schedule": "one-cycle"}):
+        with pytest.raises(ValueError, match=next(iter(change))):
+            fit_reconstruction(TwoParts(), loaders, checkpoint=path, resume=True, **settings | change)
+    history = fit_reconstruction(TwoParts(), loaders, checkpoint=path, resume=True, **settings)
+    assert history["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
+
+
+def test_a_rate_for_an_encoder_needs_one_and_an_unknown_schedule_is_named(loaders):
+    with pytest.raises(ValueError, match="encoder_lr needs"):
+        fit_reconstruction(torch.nn.Conv2d(1, 2, 1), loaders, encoder_lr=1e-3)
+    with pytest.raises(ValueError, match="'cosine'.*one-cycle, linear"):
+        fit_reconstruction(small_net(), loaders, schedule="cosine")
+
+
 def test_an_empty_history_can_be_shown():
     assert repr(History()) == "no epoch finished yet"
 
