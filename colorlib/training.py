@@ -243,8 +243,7 @@ def fit_gan(
         net.to(loaders.train.rgb.device, memory_format=torch.channels_last).train()
     averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
     optimizers = [
-        torch.optim.Adam(net.parameters(), lr, betas=betas)
-        for net, lr in ((generator, lr_g), (discriminator, lr_d))
+        torch.optim.Adam(net.parameters(), lr, betas=betas) for net, lr in ((generator, lr_g), (discriminator, lr_d))
     ]
     steps = max(1, epochs * len(loaders.train))
     schedules = [LambdaLR(optimizer, lambda step: min(1.0, 2 - 2 * step / steps)) for optimizer in optimizers]
