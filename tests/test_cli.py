@@ -5,9 +5,11 @@ import sys
 
 import pytest
 import torch
+import torchvision
 
 import colorlib
 from colorlib import __main__ as cli
+from colorlib.files import save_tensors
 
 SMALL = ["--source", "scenes", "--size", "32", "--n-train", "8", "--n-test", "4", "--device", "cpu"]
 TRAIN = ["train", *SMALL, "--epochs", "1", "--gan-epochs", "1", "--base-channels", "4", "--n-down", "2"]
@@ -73,3 +75,23 @@ def test_wrong_usage_is_status_2_and_help_teaches():
     ):
         done = subprocess.run([sys.executable, "-m", "colorlib", *arguments], capture_output=True, text=True)
         assert done.returncode == status and words in done.stdout + done.stderr
+
+
+def test_a_resnet_can_have_a_slim_decoder_two_rates_and_a_pretrained_discriminator(tmp_path, capsys):
+    """Both stages run, and resume from their checkpoints with the same settings only."""
+    weights = tmp_path / "rgb.safetensors"
+    torch.manual_seed(0)
+    save_tensors(torchvision.models.resnet18(weights=None).state_dict(), weights, {})
+    first = ["--decoder", "slim", "--encoder", str(weights), "--encoder-lr", "0", "--schedule", "linear"]
+    gan = ["--discriminator", "features", "--discriminator-weights", str(weights), "--adversarial", "hinge"]
+    gan += ["--betas", "0", "0.99", "--gan-lr", "1e-4", "--gan-lr-d", "4e-4"]
+    command = [*TRAIN, "--model", "resnet-pix2pix", *first, *gan, "--out", str(tmp_path / "run")]
+    assert cli.main(command) == 0
+    net = colorlib.load_generator(tmp_path / "run" / "reconstruction.safetensors")
+    given = colorlib.resnet_unet("resnet18", weights, decoder="slim")
+    assert type(net) is type(given)
+    assert all(torch.equal(a, b) for a, b in zip(net.encoder.parameters(), given.encoder.parameters()))
+    assert "loss_d_fake" in capsys.readouterr().out
+    assert cli.main([*command, "--resume"]) == 0
+    assert cli.main([*command, "--resume", "--betas", "0.5", "0.99"]) == 1
+    assert "betas" in capsys.readouterr().err
