@@ -54,6 +54,7 @@ def train(options: argparse.Namespace) -> int:
             epochs=options.epochs,
             lr=options.lr,
             encoder_lr=options.encoder_lr,
+            freeze=options.freeze,
             schedule=options.schedule,
             label_weight=options.label_weight,
             checkpoint=checkpoints[0],
@@ -220,6 +221,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     train_parser.add_argument(
         "--encoder-lr", type=float, help="of the encoder of the resnet models, in the first stage (default: as --lr)"
+    )
+    train_parser.add_argument(
+        "--freeze",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the first stage's steps in which the encoder keeps its weights (default: %(default)s)",
     )
     train_parser.add_argument(
         "--schedule",

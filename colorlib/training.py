@@ -60,6 +60,7 @@ def fit_reconstruction(
     epochs: int = 5,
     lr: float = 2e-2,
     encoder_lr: float | None = None,
+    freeze: float = 0.0,
     schedule: str = "one-cycle",
     label_weight: float = 0.0,
     checkpoint: str | os.PathLike | None = None,
@@ -77,6 +78,8 @@ def fit_reconstruction(
             numbers; a pretrained encoder needs 0.001.
         encoder_lr: instead of `lr` for the parameters of `generator.encoder`: less, for an encoder that knows something
             beside a decoder that does not.
+        freeze: share of the steps, from the first on, in which `generator.encoder` keeps its weights. Its BatchNorm
+            statistics follow the images all the same.
         schedule: "one-cycle" (Smith 2018), or "linear": up in the first 3 % of the steps, then down to zero.
         label_weight: weight of naming the class of each picture beside the loss, see `joint_step`. For a `UNet`, and
             loaders made with `labels=True`. The head that names is thrown away afterwards.
@@ -87,13 +90,15 @@ def fit_reconstruction(
         A `History`. An interruption (Ctrl-C, Jupyter's ■) ends the training after the current batch, keeps what was
         learned, writes the checkpoint and sets `history.interrupted`.
     Raises:
-        ValueError: unknown loss or schedule, a label weight without labels, an encoder's rate for a generator without
-            an encoder, or the checkpoint belongs to a training with other settings.
+        ValueError: unknown loss or schedule, a label weight without labels, `encoder_lr` or `freeze` for a generator
+            without an encoder, or the checkpoint belongs to a training with other settings.
         FileExistsError: the checkpoint is there and `resume` is not asked for.
     """
     loss_fn = pick(RECONSTRUCTION, loss)
     if label_weight and not (loaders.classes and isinstance(generator, UNet)):
         raise ValueError("label_weight needs a UNet, and loaders made with labels=True.")
+    if (encoder_lr is not None or freeze) and not hasattr(generator, "encoder"):
+        raise ValueError(f"encoder_lr and freeze need a generator with an encoder, not a {type(generator).__name__}.")
     device = loaders.train.rgb.device
     generator.to(device, memory_format=torch.channels_last)
     learners = {"generator": generator}
@@ -103,9 +108,12 @@ def fit_reconstruction(
     if label_weight:
         groups[0]["params"] += learners["label_head"].parameters()
     optimizer = torch.optim.AdamW(groups)
-    scheduler = _scheduler(optimizer, schedule, max(1, epochs * len(loaders.train)))
+    steps = max(1, epochs * len(loaders.train))
+    scheduler = _scheduler(optimizer, schedule, steps)
 
     def step(L: torch.Tensor, ab: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        if freeze:
+            generator.encoder.requires_grad_(scheduler.last_epoch >= freeze * steps)  # last_epoch counts steps
         if label_weight:
             losses = joint_step(generator, learners["label_head"], optimizer, L, ab, labels, loss_fn, label_weight)
         else:
@@ -114,25 +122,26 @@ def fit_reconstruction(
         return losses
 
     settings = {"stage": "reconstruction", "loss": loss, "epochs": epochs, "lr": lr, "label_weight": label_weight}
-    return run_epochs(
+    history = run_epochs(
         step,
         generator,
         loaders,
         epochs,
         state=learners | {"optimizer": optimizer, "schedule": scheduler},
-        settings=settings | {"encoder_lr": encoder_lr, "schedule": schedule},
+        settings=settings | {"encoder_lr": encoder_lr, "freeze": freeze, "schedule": schedule},
         checkpoint=checkpoint,
         resume=resume,
         progress=progress,
     )
+    if freeze:
+        generator.encoder.requires_grad_(True)
+    return history
 
 
 def _parameter_groups(generator: nn.Module, lr: float, encoder_lr: float | None) -> list[dict]:
     """Return what an optimizer takes: one group with `lr`, and with `encoder_lr` a second one for the encoder."""
     if encoder_lr is None:
         return [{"params": list(generator.parameters()), "lr": lr}]
-    if not hasattr(generator, "encoder"):
-        raise ValueError(f"encoder_lr needs a generator with an encoder, such as resnet_unet's, not {type(generator)}.")
     encoder = list(generator.encoder.parameters())
     known = {id(p) for p in encoder}
     rest = [p for p in generator.parameters() if id(p) not in known]

@@ -198,6 +198,23 @@ def test_an_encoder_gets_its_own_rate(loaders, monkeypatch):
     assert same(before[0], weights(frozen.encoder)) and not same(before[1], weights(frozen.decoder))
 
 
+def test_a_frozen_encoder_keeps_its_weights_until_its_share_of_the_steps_is_over(loaders, monkeypatch):
+    moved, real_step = [], training.reconstruction_step
+
+    def step(generator, *arguments):
+        before = weights(generator.encoder), weights(generator.decoder)
+        loss = real_step(generator, *arguments)
+        moved.append([not same(b, weights(net)) for b, net in zip(before, (generator.encoder, generator.decoder))])
+        return loss
+
+    monkeypatch.setattr(training, "reconstruction_step", step)
+    net = TwoParts()
+    fit_reconstruction(net, loaders, epochs=2, lr=1e-2, freeze=0.5)
+    assert moved == [[False, True]] * 4 + [[True, True]] * 4
+    fit_reconstruction(net, loaders, epochs=1, lr=1e-2, freeze=1.0)
+    assert all(p.requires_grad for p in net.parameters())
+
+
 def test_a_resumed_training_keeps_both_rates(loaders, tmp_path, monkeypatch):
     settings = {"epochs": 3, "lr": 1e-2, "encoder_lr": 1e-3, "schedule": "linear"}
     whole, net, path = TwoParts(), TwoParts(), tmp_path / "c.pt"
@@ -213,8 +230,9 @@ def test_a_resumed_training_keeps_both_rates(loaders, tmp_path, monkeypatch):
 
 
 def test_a_rate_for_an_encoder_needs_one_and_an_unknown_schedule_is_named(loaders):
-    with pytest.raises(ValueError, match="encoder_lr needs"):
-        fit_reconstruction(torch.nn.Conv2d(1, 2, 1), loaders, encoder_lr=1e-3)
+    for option in ({"encoder_lr": 1e-3}, {"freeze": 0.5}):
+        with pytest.raises(ValueError, match="encoder_lr and freeze need.*Conv2d"):
+            fit_reconstruction(torch.nn.Conv2d(1, 2, 1), loaders, **option)
     with pytest.raises(ValueError, match="'cosine'.*one-cycle, linear"):
         fit_reconstruction(small_net(), loaders, schedule="cosine")
 
