@@ -95,7 +95,8 @@ def fetch_encoder_weights(arch: str, url: str | None = None) -> dict[str, torch.
             "or use weights=None, which starts from random numbers."
         ) from error
     except Exception as error:  # a wrong hash is a RuntimeError; unpickling raises half a dozen types
-        raise DownloadError(f"The weights {path} are damaged: delete that file and try again.") from error
+        advice = f"delete {path} and try again" if path.exists() else "try again"
+        raise DownloadError(f"The weights of {arch} from {url} are damaged: {advice}.") from error
 
 
 def data_root() -> Path:
@@ -133,6 +134,8 @@ def _download(dataset: Dataset, archive: Path) -> None:
                 f"The dataset {dataset.name!r} is not available from {dataset.url} ({error}): put the archive at "
                 f'{archive}, or use source="scenes" or a folder of your own.'
             ) from error
+        if (size := part.stat().st_size) != dataset.archive_bytes:  # torchvision does not notice a broken connection
+            raise DownloadError(f"{dataset.url} sent {size:,} of {dataset.archive_bytes:,} bytes: try again.")
         part.replace(archive)
     if (size := archive.stat().st_size) != dataset.archive_bytes:
         wrong = f"{archive} has {size:,} bytes instead of {dataset.archive_bytes:,}"

@@ -21,18 +21,19 @@ from colorlib import show
 parser = argparse.ArgumentParser(description="Train Pix2Pix for colorization.")
 parser.add_argument("--source", default="scenes", help="scenes, bundled, imagenette, coco, or a folder of photos")
 parser.add_argument("--size", type=int, default=64, help="side of the training images, pixels")
-parser.add_argument("--n-train", type=int, default=600, help="number of training images")
+parser.add_argument("--n-train", type=int, default=500, help="number of training images")
 parser.add_argument("--n-test", type=int, default=100, help="number of held-out images")
 parser.add_argument("--batch-size", type=int, default=4, help="images per batch")
-parser.add_argument("--l1-epochs", type=int, default=4, help="epochs of the L1 stage")
-parser.add_argument("--gan-epochs", type=int, default=4, help="epochs of the GAN stage")
+parser.add_argument("--l1-epochs", type=int, default=3, help="epochs of the L1 stage")
+parser.add_argument("--gan-epochs", type=int, default=3, help="epochs of the GAN stage")
 parser.add_argument("--base-channels", type=int, default=16, help="width of the U-Net")
 parser.add_argument("--lambda-l1", type=float, default=20.0, help="weight of L1 in the GAN stage")
 parser.add_argument("--seed", type=int, default=0, help="random seed")
+parser.add_argument("--device", help="cpu, cuda or mps; the fastest available by default")
 parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the weights and the sample sheet")
 options = parser.parse_args()
 
-device = colorlib.config.pick_device()
+device = colorlib.config.pick_device(options.device)
 colorlib.config.seed_everything(options.seed)
 amp = torch.autocast(device, torch.bfloat16, enabled=device == "cuda")  # losses stay in float32
 

@@ -273,7 +273,7 @@ def test_devices_agree(device, photo):
     assert np.abs(np.asarray(Colorizer(generator, 64, device).colorize(photo)) - expected).max() <= 2
 
 
-def test_a_network_in_training_mode_is_switched_to_use(photo):
+def test_a_network_in_training_mode_is_put_into_eval_mode(photo):
     colorizer = Colorizer(colorlib.UNet(4, 2, dropout=0.5).train(), 64, "cpu")
     np.testing.assert_array_equal(colorizer.colorize(photo), colorizer.colorize(photo))
 

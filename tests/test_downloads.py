@@ -133,10 +133,12 @@ def test_a_damaged_archive_is_not_used(problem, dataset, server, tmp_path):
         at = len(content) // 2 if problem == "middle" else len(content) - 6
         archive.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
     message = message_of(fetch_photos, dataset, tmp_path / "data")
-    words = {"size": "bytes instead of", "too few photos": "3 photos instead of 5"}
-    assert words.get(problem, "damaged") in message and "delete that file and try again" in message
+    words = {"size": f"sent {len(content) - 1:,} of {len(content):,} bytes", "too few photos": "3 photos instead of 5"}
+    assert words.get(problem, "damaged") in message and "try again" in message
     assert not (tmp_path / "data" / "tiny").exists()
-    (tmp_path / "data" / "archives" / "tiny.tgz").unlink()
+    kept = tmp_path / "data" / "archives" / "tiny.tgz"
+    assert kept.exists() == ("delete that file" in message) == (problem != "size")
+    kept.unlink(missing_ok=True)
     assert photos_in(fetch_photos(make_archive(server), tmp_path / "data")) == PHOTOS
 
 
@@ -221,12 +223,12 @@ def test_weights_that_are_not_available(cache):
 
 def test_damaged_weights_are_not_used(server, cache):
     sent = save_weights(server.folder, torch.arange(4.0)).rename(server.folder / "resnet18-00000000.pth")
-    assert "damaged" in message_of(fetch_encoder_weights, "resnet18", f"{server.url}/{sent.name}")
+    assert "damaged: try again" in message_of(fetch_encoder_weights, "resnet18", f"{server.url}/{sent.name}")
     assert not list(cache.glob("*.pth"))
     cached = save_weights(cache, torch.arange(4.0))
     cached.write_bytes(cached.read_bytes()[:-30])
     message = message_of(fetch_encoder_weights, "resnet18", f"{CLOSED_URL}/{cached.name}")
-    assert f"{cached} are damaged: delete that file" in message
+    assert f"damaged: delete {cached} and try again" in message
 
 
 def test_weights_with_code_are_refused(cache):

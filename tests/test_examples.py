@@ -12,13 +12,12 @@ import colorlib
 
 SCRIPT = Path(__file__).resolve().parent.parent / "examples" / "train_pix2pix.py"
 TINY = ["--size", "32", "--n-train", "8", "--n-test", "4", "--l1-epochs", "1", "--gan-epochs", "1",
-        "--base-channels", "4"]  # fmt: skip
+        "--base-channels", "4", "--device", "cpu"]  # fmt: skip
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     """Return a function that runs the script with tiny options and returns the weights that it saves."""
-    monkeypatch.setattr(colorlib.config, "pick_device", lambda: "cpu")  # a GPU is not repeatable to the last bit
 
     def run(seed: int) -> dict[str, torch.Tensor]:
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *TINY, "--seed", str(seed), "--out", str(tmp_path)])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile
 
-from colorlib import decoding, images
+from colorlib import images
 from colorlib.images import ImageReadError, find_images, fit_square, open_image, read_image, resize_image, save_image
 from colorlib.srgb import srgb_profile
 
@@ -139,7 +139,7 @@ def test_srgb_profile_changes_nothing(photo, profile):
     np.testing.assert_array_equal(read_image(encode(photo, icc_profile=profile)), photo)
 
 
-def test_a_profile_is_judged_by_what_it_does_not_by_its_name(photo):
+def test_a_profile_is_used_for_what_it_does_not_for_its_name(photo):
     rgb = read_image(encode(photo, icc_profile=swapped_profile("sRGB")))
     assert np.abs(rgb.astype(int) - photo[..., [1, 0, 2]]).max() <= 3
 
@@ -314,13 +314,6 @@ def test_flipped_png_checksum(photo, chunk):
         assert "damaged" in (message := reason(io.BytesIO(data))) or "not an image" in message
 
 
-def test_corrupt_png_pixels(photo):
-    data = bytearray(encode(photo).getvalue())
-    start = data.index(b"IDAT") + 10
-    data[start : start + 8] = bytes(8)
-    assert "is damaged or incomplete" in reason(io.BytesIO(data))
-
-
 def png_header(width, height):
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
@@ -347,29 +340,10 @@ def test_a_large_image_gives_no_warning(photo, monkeypatch):
         np.testing.assert_array_equal(read_image(encode(photo)), photo)
 
 
-def test_warnings_of_other_packages_are_shown(photo, monkeypatch):
-    def decode(data, name):
-        warnings.warn("ours", UserWarning, stacklevel=1)
-        return Image.new("RGB", (1, 1))
-
-    monkeypatch.setattr(decoding, "decode", decode)
-    with pytest.warns(UserWarning, match="ours"):
-        read_image(encode(photo))
-
-
 def test_heic_and_eps_are_refused(photo):
     assert "HEIC photo" in reason(io.BytesIO(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)))
     eps = encode(photo, "EPS")
     assert "is not an image that Pillow can read" in reason(eps)
-
-
-@pytest.mark.parametrize("error", [MemoryError(), SyntaxError("bad"), struct.error("bad"), RecursionError("deep")])
-def test_every_error_of_pillow_becomes_one_type(error, photo, monkeypatch):
-    def fail(data, name):
-        raise error
-
-    monkeypatch.setattr(decoding, "decode", fail)
-    assert "is damaged or incomplete (" in reason(encode(photo))
 
 
 FUZZED = [

@@ -79,7 +79,7 @@ def _check_device() -> tuple[bool, str]:
     elif torch.backends.mps.is_available():
         name, label = "mps", "GPU: Apple (mps)"
     else:
-        name, label = "cpu", f"CPU with {torch.get_num_threads()} threads: enough for quick mode"
+        name, label = "cpu", f"CPU, threads: {torch.get_num_threads()}, enough for quick mode"
     try:
         (torch.ones(8, 8, device=name) @ torch.ones(8, 8, device=name)).sum().item()
     except RuntimeError as error:

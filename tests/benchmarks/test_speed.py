@@ -30,22 +30,22 @@ def seconds(call: Callable[[], object], repeats: int = 9) -> float:
 
 def test_rgb_to_lab_beside_scikit_image():
     rgb = torch.randint(0, 256, (32, 3, 256, 256), dtype=torch.uint8)
-    pictures = rgb.permute(0, 2, 3, 1).contiguous().numpy()
-    peer, ours = seconds(lambda: rgb2lab(pictures)), seconds(lambda: colorlib.rgb_to_lab(rgb))
+    images = rgb.permute(0, 2, 3, 1).contiguous().numpy()
+    peer, ours = seconds(lambda: rgb2lab(images)), seconds(lambda: colorlib.rgb_to_lab(rgb))
     print(
         f"\nrgb_to_lab, 32×3×256×256 uint8: {1000 * ours:.0f} ms, scikit-image {1000 * peer:.0f} ms: {peer / ours:.1f}×"
     )
 
 
-def test_a_batch_beside_the_step_that_learns_from_it():
-    """Cropping, flipping and Lab should cost little of a training step."""
+def test_a_batch_beside_a_training_step():
+    """Cropping, flipping and the conversion to Lab should take little of the time of a training step."""
     loaders = make_loaders("scenes", size=64, n_train=80, n_test=2)
     net = colorlib.UNet().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
     L, ab = next(iter(loaders.train))
     batch = seconds(lambda: list(loaders.train.epoch(0))) / len(loaders.train)
     step = seconds(lambda: reconstruction_step(net, optimizer, L, ab, RECONSTRUCTION["l1"]))
-    print(f"\na batch of {len(L)} at 64 px: {1000 * batch:.1f} ms to make, {1000 * step:.1f} ms to learn from")
+    print(f"\na batch of {len(L)} at 64 px: {1000 * batch:.1f} ms, its training step {1000 * step:.1f} ms")
 
 
 def test_channels_last_beside_the_default():
