@@ -80,8 +80,8 @@ class Training:
         if len(self.unchecked) == CHECK_BATCHES:
             self.check()
 
-    def check(self) -> None:
-        """Raise NonFiniteError if a loss was not finite; `batch` is then the first such batch."""
+    def check(self, weights: bool = False) -> None:
+        """Raise NonFiniteError if a loss was not finite; `batch` is then the first such batch. Look at weights too?"""
         if not all(math.isfinite(total) for total in self.sums.values()):
             for batch, losses in enumerate(self.unchecked, start=self.batch - len(self.unchecked) + 1):
                 for name, loss in losses.items():
@@ -89,6 +89,8 @@ class Training:
                         self.batch = batch
                         raise NonFiniteError(f"{name} is {float(loss)}")
         self.unchecked.clear()
+        if weights and self._not_finite() - self.never_finite:
+            raise NonFiniteError("a weight is not finite")
 
     def end_epoch(self, n_batches: int, scores: dict[str, float], previews: list[torch.Tensor]) -> None:
         """Record the mean losses and the scores of an epoch."""
@@ -100,9 +102,7 @@ class Training:
 
     def keep(self) -> None:
         """Copy everything to memory. Raise NonFiniteError instead if a loss or a weight is not finite."""
-        self.check()
-        if self._not_finite() - self.never_finite:
-            raise NonFiniteError("a weight is not finite")
+        self.check(weights=True)
         self.history.seconds = time.monotonic() - self.started
         self.kept = pack_checkpoint(
             {
@@ -158,7 +158,7 @@ class Training:
         kept = f"batch {self.batch} of epoch {self.epoch + 1}" if self.batch else f"epoch {self.epoch}"
         kept = f"the weights after {kept}" if self.epoch or self.batch else "the weights that it began with"
         self.history.diverged = (
-            f"The training diverged in {where} ({str(reason).rstrip('.')}) and stopped with {kept}: "
+            f"The training diverged in {where} ({reason}) and stopped with {kept}: "
             "start again with a lower learning rate."
         )
         warnings.warn(self.history.diverged, stacklevel=2)

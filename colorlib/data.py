@@ -135,10 +135,10 @@ def make_loaders(
     if skipped:
         warnings.warn(f"{len(skipped)} files were left out: {' '.join(skipped[:5])}", stacklevel=2)
     if gray:
-        names = " and ".join(str(path.relative_to(folder)) for path in gray[:2])
+        names = ", ".join(str(path.relative_to(folder)) for path in gray[:2])
         warnings.warn(
-            f"{len(gray)} of {len(photos)} photos are gray (like {names}) and teach that gray is right; "
-            "take them out of the folder unless you want that.",
+            f"{len(gray)} of the {len(photos)} photos in {folder} have no color (such as {names}): networks learn from "
+            "them to predict gray, so take them out unless you mean it.",
             stacklevel=2,
         )
     classes, of_parts = (), (None, None, None)

@@ -97,12 +97,14 @@ def run_epochs(
                     if time.monotonic() - training.written_at > CHECKPOINT_SECONDS:
                         training.save()
                 if training.batch == len(train):
-                    training.check()
+                    training.check(weights=True)
                     try:
                         scores = measure() if measure else held_out_scores(model, loaders.valid)
                         previews = [] if measure else [predict(model, loaders.valid.first(N_PREVIEW)[0])]
                     except KeyboardInterrupt:  # the second Ctrl-C: a resumed training measures again
                         break
+                    except NonFiniteError as error:
+                        raise NonFiniteError("the predictions are not finite") from error
                     training.end_epoch(len(train), scores, previews)
                     bar.set_postfix({name: f"{value:.3g}" for name, value in list(scores.items())[:1]})
             training.history.interrupted = training.epoch < epochs
@@ -154,12 +156,13 @@ def interrupt_between_steps() -> Iterator[threading.Event]:
 
 def _too_small(error: Exception, L: torch.Tensor, train: Batches) -> ValueError | None:
     """Return what to do about an error of torch that comes from too few or too small images; None for other errors."""
-    n, size = len(L), L.shape[-1]
-    if "more than 1 value per channel" in str(error):
-        few = f"more than {len(train.rgb)} training images" if n < train.batch_size else "a larger batch_size"
+    size = L.shape[-1]
+    if "more than 1 value per channel" in str(error):  # one image, one pixel
+        more = ["a larger batch_size"] if train.batch_size == 1 else []
+        more += ["more than one training image"] if len(train.rgb) * train.repeats == 1 else []
         return ValueError(
-            f"Batches of {n} image(s) of {size}×{size} px are too small for BatchNorm, because the network reduces "
-            f"them to a single pixel: use {few}, or a larger size."
+            f"A batch of one image of {size}×{size} px is too small for BatchNorm, because the network reduces it to "
+            f"a single pixel: use {' and '.join(more)}, or a larger size."
         )
     if any(words in str(error) for words in ("Kernel size can't be greater than", "Padding size should be less than")):
         return ValueError(f"Images of {size}×{size} px are too small for the network: use a larger size.")

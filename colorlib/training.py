@@ -97,12 +97,14 @@ def fit_reconstruction(
         progress: show a progress bar.
     Returns:
         A `History`. An interruption (Ctrl-C, Jupyter's ■) ends the training after the current batch, keeps the
-        weights, writes the checkpoint and sets `history.interrupted`.
+        weights, writes the checkpoint and sets `history.interrupted`. A loss or weight that is not finite ends it too:
+        the networks get their last good weights back, a warning and `history.diverged` say where it happened.
     Raises:
         ValueError: unknown loss or schedule, a label weight without labels or for a network other than `UNet`,
-            `encoder_lr` or `freeze` for a generator without an encoder, or a checkpoint that was written with different
-            settings.
+            `encoder_lr` or `freeze` for a generator without an encoder, batches too small for the network, or a
+            checkpoint that is damaged or was written with different settings.
         FileExistsError: the checkpoint exists and `resume` is False.
+        OSError: the checkpoint can't be written.
     """
     loss_fn = pick(RECONSTRUCTION, loss)
     if label_weight and not (loaders.classes and isinstance(generator, UNet)):

@@ -1,6 +1,7 @@
 """Sources and batches: split by image, repeatable, converted to the right L and ab."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 import colorlib
-from colorlib import MissingExtra, data
+from colorlib import MissingExtra, data, metrics
 from colorlib.batches import Batches, vary_tone
 from colorlib.color import rgb_to_lab, split_lab
 from colorlib.data import make_loaders
@@ -138,6 +139,26 @@ def test_files_that_cannot_be_read_are_left_out_and_named(folder):
     assert "2 files left out" in repr(loaders)
 
 
+def test_gray_photos_are_counted_and_two_are_named(folder):
+    """Gray in a color file, and a trace of a cast; toned photos and photos with one colored object are no gray ones."""
+    gray = np.repeat(smooth(np.random.default_rng(5), 48)[..., :1], 3, axis=2)
+    Image.fromarray(gray).save(folder / "gray.png")
+    Image.fromarray(gray[::-1, :, 0]).save(folder / "one_channel.png")
+    Image.fromarray(gray[:, ::-1]).save(folder / "sub" / "gray.jpg", quality=90)
+    sepia = (gray * [1, 0.9, 0.7]).astype(np.uint8)
+    Image.fromarray(sepia).save(folder / "sepia.png")
+    object_ = gray[::-1, ::-1].copy()
+    object_[:12, :12] = [200, 30, 30]
+    Image.fromarray(object_).save(folder / "object.png")
+    with pytest.warns(UserWarning) as warned:
+        loaders = make_loaders(folder, size=16)
+    (message,) = (str(warning.message) for warning in warned)
+    assert message.startswith(f"3 of the 45 photos in {folder} have no color (such as ")
+    names = message.split("(such as ")[1].split(")")[0].split(", ")
+    assert len(names) == 2 and set(names) < {"gray.png", "one_channel.png", str(Path("sub", "gray.jpg"))}
+    assert sum(len(part.rgb) for part in (loaders.train, loaders.valid, loaders.test)) == 45
+
+
 def test_the_number_of_photos_can_be_limited(folder):
     loaders = make_loaders(folder, size=16, n_train=10, n_test=3)
     assert [len(part.rgb) for part in (loaders.train, loaders.valid, loaders.test)] == [10, 3, 3]
@@ -164,13 +185,22 @@ def test_bundled_photos_have_names(monkeypatch):
     ("arguments", "words"),
     [
         ({"source": "nowhere/at/all"}, "nowhere/at/all.*scenes, bundled"),
-        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"source": "bundled", "size": 8}, "size must be at least 11, got 8"),
+        ({"n_train": -3}, "n_train must be at least 1, got -3"),
+        ({"n_train": 0}, "n_train must be at least 1, got 0"),
+        ({"n_test": -1}, "n_test must be at least 1, got -1"),
+        ({"store_size": 0}, "store_size must be at least size"),
         ({"source": "bundled", "size": 64, "store_size": 32}, "store_size"),
     ],
 )
 def test_the_message_names_the_wrong_argument(arguments, words):
     with pytest.raises(ValueError, match=words):
         make_loaders(**arguments)
+
+
+def test_the_smallest_size_is_the_smallest_that_can_be_measured():
+    assert data.MIN_SIZE == metrics.SSIM_WINDOW
 
 
 def test_a_folder_with_too_few_photos_is_refused(tmp_path):

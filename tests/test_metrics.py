@@ -102,6 +102,22 @@ def test_ab_mae_and_chroma_ratio_by_hand():
     assert math.isnan(metrics.ab_mae(ab_pred, ab_true, left & ~left))
 
 
+@pytest.mark.parametrize(("chroma", "ratio"), [(0.0, math.nan), (0.04, math.nan), (0.06, 1000)])
+def test_the_chroma_ratio_of_a_gray_truth_is_not_one_of_rounding_errors(chroma, ratio):
+    """In `evaluate` per region: the truth has color on the ambiguous pixels only."""
+    L, ab, masks = random_batch(n=2)
+    ab_true = torch.zeros_like(ab)
+    ab_true[:, 0] = chroma / AB_SCALE
+    ab_pred = 1000 * ab_true if chroma else ab
+    assert metrics.chroma_ratio(ab_pred, ab_true) == pytest.approx(ratio, rel=1e-4, nan_ok=True)
+
+    colored = torch.where(masks.ambiguous[:, None], ab, ab_true)
+    predicted = torch.where(masks.ambiguous[:, None], ab, ab_pred)
+    scores = metrics.evaluate(lambda L: predicted[: len(L)], Batches(L, colored, 2, masks))
+    assert scores["chroma_ratio/determined"] == pytest.approx(ratio, rel=1e-4, nan_ok=True)
+    assert scores["chroma_ratio/ambiguous"] == pytest.approx(1) and math.isfinite(scores["chroma_ratio"])
+
+
 def test_the_message_names_shapes_that_do_not_fit():
     ab = torch.zeros(2, 2, 4, 4)
     with pytest.raises(ValueError, match=r"\(2, 2, 4, 5\)"):

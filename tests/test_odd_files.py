@@ -237,6 +237,12 @@ def test_folders_list_what_can_be_read_and_what_must_be_reported(tmp_path):
     assert [path.name for path in find_images(tmp_path)] == names[:7]
 
 
+def test_heic_photos_are_read():
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    photo = np.full((64, 64, 3), (200, 90, 30), np.uint8)
+    assert np.abs(read_image(encode(photo, "HEIF")).astype(int) - photo).max() <= 8
+
+
 def test_heic_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     with pytest.raises(ImageReadError, match=r"HEIC photo: run pip install 'colorlib\[heic\]'"):
