@@ -10,7 +10,7 @@ from .data import make_loaders
 from .extras import MissingExtra
 from .images import ImageReadError, read_image, save_image
 from .metrics import evaluate, gray, predict
-from .patchgan import PatchDiscriminator
+from .patchgan import FeatureDiscriminator, PatchDiscriminator
 from .resnet import resnet_unet
 from .scenes import paint_scenes
 from .tensors import WeightsInfo
@@ -20,10 +20,10 @@ from .zoo import load_generator, save_generator
 
 __version__: str
 __all__ = [
-    "Colorizer", "ImageReadError", "MissingExtra", "PatchDiscriminator", "UNet", "WeightsInfo", "albums", "batches",
-    "checkpoints", "color", "colorizer", "config", "data", "decoding", "downloads", "evaluate", "extras", "files",
-    "fit_gan", "fit_reconstruction", "gray", "images", "join_lab", "lab_to_rgb", "lessons", "load_generator",
-    "loop", "losses", "make_loaders", "metrics", "paint_scenes", "patchgan", "predict", "pretraining", "read_image",
-    "resnet", "resnet_unet", "rgb_to_lab", "save_generator", "save_image", "scenes", "show", "split_lab", "srgb",
-    "tensors", "to_tensor", "training", "unet", "zoo",
+    "Colorizer", "FeatureDiscriminator", "ImageReadError", "MissingExtra", "PatchDiscriminator", "UNet", "WeightsInfo",
+    "albums", "batches", "checkpoints", "color", "colorizer", "config", "data", "decoding", "downloads", "evaluate",
+    "extras", "files", "fit_gan", "fit_reconstruction", "gray", "images", "join_lab", "lab_to_rgb", "lessons",
+    "load_generator", "loop", "losses", "make_loaders", "metrics", "paint_scenes", "patchgan", "predict", "pretraining",
+    "read_image", "resnet", "resnet_unet", "rgb_to_lab", "save_generator", "save_image", "scenes", "show", "split_lab",
+    "srgb", "tensors", "to_tensor", "training", "unet", "zoo",
 ]  # fmt: skip

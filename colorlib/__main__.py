@@ -121,26 +121,32 @@ def _generator(options: argparse.Namespace):
     if options.init:
         return load_generator(options.init)
     if options.model.startswith("resnet"):
-        return resnet_unet(options.arch, None if options.encoder == "none" else options.encoder)
+        return resnet_unet(options.arch, None if options.encoder == "none" else options.encoder, options.decoder)
     return UNet(options.base_channels, options.n_down, n_blocks=options.n_blocks)
 
 
 def _stages(options, generator, loaders: "Loaders", out: Path) -> dict[str, Callable[[], "History"]]:
     """Return the fits to run, in order, by the name of their stage."""
-    from colorlib.patchgan import PatchDiscriminator
+    from colorlib.patchgan import FeatureDiscriminator, PatchDiscriminator
     from colorlib.training import fit_gan, fit_reconstruction
 
     stages = {}
     if options.epochs:
         stages["reconstruction"] = lambda: fit_reconstruction(
-            generator, loaders, epochs=options.epochs, lr=options.lr, label_weight=options.label_weight,
+            generator, loaders, epochs=options.epochs, lr=options.lr, encoder_lr=options.encoder_lr,
+            freeze=options.freeze, schedule=options.schedule, label_weight=options.label_weight,
             checkpoint=out / "reconstruction.pt", resume=options.resume,
         )  # fmt: skip
     if options.model.endswith("pix2pix"):
-        discriminator = PatchDiscriminator(spectral_norm=options.spectral_norm)
+        if options.discriminator == "features":
+            discriminator = FeatureDiscriminator(options.discriminator_weights)
+        else:
+            discriminator = PatchDiscriminator(spectral_norm=options.spectral_norm)
+        lr_d = options.gan_lr if options.gan_lr_d is None else options.gan_lr_d
         stages["gan"] = lambda: fit_gan(
-            generator, discriminator, loaders, epochs=options.gan_epochs, lr_g=options.gan_lr, lr_d=options.gan_lr,
-            lambda_l1=options.lambda_l1, ema=options.ema, checkpoint=out / "gan.pt", resume=options.resume,
+            generator, discriminator, loaders, adversarial=options.adversarial, lambda_l1=options.lambda_l1,
+            epochs=options.gan_epochs, lr_g=options.gan_lr, lr_d=lr_d, betas=options.betas, ema=options.ema,
+            checkpoint=out / "gan.pt", resume=options.resume,
         )  # fmt: skip
     return stages
 
@@ -251,19 +257,35 @@ def _parser() -> argparse.ArgumentParser:
     add("--init", metavar="WEIGHTS", help="start from the network and weights in this file")
     add("--epochs", type=_whole(0), default=5, help="epochs of the first stage; 0 skips it (default: %(default)s)")
     add("--lr", type=_number(0), help="peak learning rate, first stage (default: 0.02; resnet 0.001, encoder 0.002)")
+    add("--encoder-lr", type=_number(0), help="peak learning rate of the encoder, first stage (default: as --lr)")
+    add("--freeze", type=_number(0, 1), default=0.0, metavar="SHARE",
+        help="share of the first stage's steps in which the encoder is frozen (default: %(default)s)")  # fmt: skip
+    add("--schedule", choices=["one-cycle", "linear"], default="one-cycle",
+        help="learning rate schedule, first stage; linear: short rise, fall to 0 (default: %(default)s)")  # fmt: skip
     add("--label-weight", type=_number(0), default=0.0,
         help="weight of an added classification loss on class folders, U-Net only (default: %(default)s)")  # fmt: skip
     add("--gan-epochs", type=_whole(1), default=5, help="epochs of the GAN stage (default: %(default)s)")
     add("--gan-lr", type=_number(0), default=8e-4, help="learning rate of the GAN stage (default: %(default)s)")
+    add("--gan-lr-d", type=_number(0), help="learning rate of the discriminator (default: as --gan-lr)")
+    add("--betas", type=_number(0, 0.9999), nargs=2, default=(0.5, 0.999), metavar="BETA",
+        help="betas of Adam in the GAN stage (default: 0.5 0.999)")  # fmt: skip
+    add("--adversarial", choices=["bce", "lsgan", "hinge"], default="bce", help="GAN loss (default: %(default)s)")
     add("--lambda-l1", type=_number(0), default=20.0, help="weight of L1 in the GAN stage (default: %(default)s)")
-    add("--spectral-norm", action="store_true", help="use spectral norm instead of BatchNorm in the discriminator")
+    add("--discriminator", choices=["patch", "features"], default="patch",
+        help="PatchGAN, or heads on features of a frozen pretrained ResNet-18 (default: %(default)s)")  # fmt: skip
+    add("--discriminator-weights", default="imagenet", metavar="WEIGHTS",
+        help="weights of that ResNet: imagenet, or a file with torchvision's names (default: %(default)s)")  # fmt: skip
+    add("--spectral-norm", action="store_true", help="use spectral norm instead of BatchNorm in the PatchGAN")
     add("--ema", type=_number(0, 1), default=0.99, help="decay per step of the averaged weights (default: %(default)s)")
     add("--base-channels", type=_whole(1), default=16, help="width of the U-Net (default: %(default)s)")
     add("--n-down", type=_whole(1), default=4, help="number of times the U-Net halves the size (default: %(default)s)")
     add("--n-blocks", type=_whole(0), default=0, help="residual blocks at the bottleneck (default: %(default)s)")
     add("--arch", default="resnet18", help="encoder of the resnet models (default: %(default)s)")
     add("--encoder", default="imagenet", metavar="WEIGHTS",
-        help="encoder weights of the resnet models: imagenet, none, or a file (default: %(default)s)")  # fmt: skip
+        help="encoder weights of the resnet models: imagenet, none, or a file, written by --model encoder or with "
+        "torchvision's names (default: %(default)s)")  # fmt: skip
+    add("--decoder", choices=["fastai", "slim"], default="fastai",
+        help="decoder of the resnet models: fastai's DynamicUnet, or a smaller one (default: %(default)s)")  # fmt: skip
     add("--store-size", type=_whole(1), help="side of stored training photos, before cropping, px (default: 2 x size)")
     add("--vary-tone", action="store_true", help="augment lightness; helps with gray photo files and old prints")
 

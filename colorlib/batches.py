@@ -2,10 +2,12 @@
 
 import zlib
 from collections.abc import Iterator
+from io import BytesIO
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from colorlib.color import rgb_to_lab, rgb_to_luma, split_lab, to_uint8
 from colorlib.scenes import Scenes
@@ -107,8 +109,9 @@ def _crop_and_flip(rgb: torch.Tensor, size: int, rng: np.random.Generator) -> to
 def vary_tone(rgb: torch.Tensor, L: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Augment L to imitate different films, cameras and scans.
 
-    In about half of the images, L is replaced by the L of their luma, the gray that image programs store. In every
-    image, the contrast around the mean is scaled by 0.7 to 1.1, and L is shifted by up to 8 lightness units.
+    In about half of the images, L is replaced by that of their stored gray version: luma, saved as a JPEG of quality 30
+    to 95. In every image, the contrast around the mean is scaled by 0.7 to 1.1, and L is shifted by up to 8 lightness
+    units.
 
     Args:
         rgb: (B, 3, H, W) uint8.
@@ -117,10 +120,20 @@ def vary_tone(rgb: torch.Tensor, L: torch.Tensor, rng: np.random.Generator) -> t
     Returns:
         (B, 1, H, W) in [-1, 1].
     """
-    stored_L, _ = split_lab(rgb_to_lab(to_uint8(rgb_to_luma(rgb)).expand(-1, 3, -1, -1)))
+    luma = to_uint8(rgb_to_luma(rgb))  # (B, 1, H, W)
     stored = torch.from_numpy(rng.random(len(rgb)) < 0.5)
     contrast, shift = torch.from_numpy(rng.uniform((0.7, -0.16), (1.1, 0.16), (len(rgb), 2))).float().unbind(1)
+    for i, quality in zip(stored.nonzero().flatten().tolist(), rng.integers(30, 96, size=len(rgb)).tolist()):
+        luma[i, 0] = _through_jpeg(luma[i, 0], quality)
+    stored_L, _ = split_lab(rgb_to_lab(luma.expand(-1, 3, -1, -1)))
     stored, contrast, shift = (value.to(L.device).reshape(-1, 1, 1, 1) for value in (stored, contrast, shift))
     L = torch.where(stored, stored_L, L)
     mean = L.mean((1, 2, 3), keepdim=True)
     return ((L - mean) * contrast + mean + shift).clamp(-1, 1)
+
+
+def _through_jpeg(gray: torch.Tensor, quality: int) -> torch.Tensor:
+    """Save a gray image, (H, W) uint8, as a JPEG and read it back."""
+    with BytesIO() as file:
+        Image.fromarray(gray.cpu().numpy()).save(file, "JPEG", quality=quality)
+        return torch.from_numpy(np.array(Image.open(file)))

@@ -4,13 +4,15 @@ import os
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from colorlib.data import Loaders
 from colorlib.loop import History, mixed_precision, run_epochs
 from colorlib.losses import ADVERSARIAL, RECONSTRUCTION, AdversarialLoss, Loss, class_cross_entropy, pick
 from colorlib.unet import LabelHead, UNet
+
+WARM_UP = 0.03  # share of the steps in which the linear schedule rises
 
 
 def reconstruction_step(
@@ -64,12 +66,15 @@ def fit_reconstruction(
     *,
     epochs: int = 5,
     lr: float = 2e-2,
+    encoder_lr: float | None = None,
+    freeze: float = 0.0,
+    schedule: str = "one-cycle",
     label_weight: float = 0.0,
     checkpoint: str | os.PathLike | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> History:
-    """Train a generator to predict ab from L, with AdamW on a one-cycle schedule.
+    """Train a generator to predict ab from L, with AdamW.
 
     Args:
         generator: L (B, 1, H, W) -> ab (B, 2, H, W), network-scaled. Trained in place, on the loaders' device.
@@ -78,6 +83,12 @@ def fit_reconstruction(
         epochs: passes over `loaders.train`.
         lr: peak of the learning rate. 0.02 suits networks with BatchNorm that start from random numbers; a pretrained
             encoder needs about 0.001.
+        encoder_lr: peak of the learning rate for the parameters of `generator.encoder`, `lr` by default. A lower one
+            suits a pretrained encoder with a random decoder.
+        freeze: share of the steps, at the start, in which the weights of `generator.encoder` are not updated. The
+            statistics of its BatchNorms are.
+        schedule: "one-cycle" (Smith 2018), or "linear": the learning rate rises for 3 % of the steps, then falls to
+            zero.
         label_weight: weight of a classification loss added to the reconstruction loss, see `joint_step`. For a `UNet`
             and loaders made with `labels=True`. The label head is discarded afterwards.
         checkpoint: file for the complete state of the training, written before the first step, every minute and at
@@ -89,41 +100,74 @@ def fit_reconstruction(
         weights, writes the checkpoint and sets `history.interrupted`. A loss or weight that is not finite ends it too:
         the networks get their last good weights back, a warning and `history.diverged` say where it happened.
     Raises:
-        ValueError: unknown loss, a label weight without labels or for a network other than `UNet`, batches too small
-            for the network, or a checkpoint that is damaged or was written with different settings.
+        ValueError: unknown loss or schedule, a label weight without labels or for a network other than `UNet`,
+            `encoder_lr` or `freeze` for a generator without an encoder, batches too small for the network, or a
+            checkpoint that is damaged or was written with different settings.
         FileExistsError: the checkpoint exists and `resume` is False.
         OSError: the checkpoint can't be written.
     """
     loss_fn = pick(RECONSTRUCTION, loss)
     if label_weight and not (loaders.classes and isinstance(generator, UNet)):
         raise ValueError("label_weight needs a UNet, and loaders made with labels=True.")
+    if (encoder_lr is not None or freeze) and not hasattr(generator, "encoder"):
+        raise ValueError(f"encoder_lr and freeze need a generator with an encoder, not a {type(generator).__name__}.")
     device = loaders.train.rgb.device
     generator.to(device, memory_format=torch.channels_last)
     trained = {"generator": generator}
     if label_weight:
         trained["label_head"] = LabelHead(generator.n_features, len(loaders.classes)).to(device)
-    optimizer = torch.optim.AdamW([p for net in trained.values() for p in net.parameters()], lr)
-    schedule = OneCycleLR(optimizer, max_lr=lr, total_steps=max(1, epochs * len(loaders.train)))
+    groups = _parameter_groups(trained, lr, encoder_lr)
+    optimizer = torch.optim.AdamW(groups)
+    steps = max(1, epochs * len(loaders.train))
+    scheduler = _scheduler(optimizer, schedule, steps)
 
     def step(L: torch.Tensor, ab: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        if freeze:
+            generator.encoder.requires_grad_(scheduler.last_epoch >= freeze * steps)  # last_epoch counts steps
         if label_weight:
             losses = joint_step(generator, trained["label_head"], optimizer, L, ab, labels, loss_fn, label_weight)
         else:
             losses = {"train_loss": reconstruction_step(generator, optimizer, L, ab, loss_fn)}
-        schedule.step()
+        scheduler.step()
         return losses
 
-    return run_epochs(
-        step,
-        generator,
-        loaders,
-        epochs,
-        state=trained | {"optimizer": optimizer, "schedule": schedule},
-        settings={"stage": "reconstruction", "loss": loss, "epochs": epochs, "lr": lr, "label_weight": label_weight},
-        checkpoint=checkpoint,
-        resume=resume,
-        progress=progress,
-    )
+    settings = {"stage": "reconstruction", "loss": loss, "epochs": epochs, "lr": lr, "label_weight": label_weight}
+    try:
+        return run_epochs(
+            step,
+            generator,
+            loaders,
+            epochs,
+            state=trained | {"optimizer": optimizer, "schedule": scheduler},
+            settings=settings | {"encoder_lr": encoder_lr, "freeze": freeze, "schedule": schedule},
+            checkpoint=checkpoint,
+            resume=resume,
+            progress=progress,
+        )
+    finally:
+        if freeze:
+            generator.encoder.requires_grad_(True)
+
+
+def _parameter_groups(trained: dict[str, nn.Module], lr: float, encoder_lr: float | None) -> list[dict]:
+    """Return the parameters for an optimizer: one group, or with `encoder_lr` a second one for the encoder."""
+    parameters = [p for net in trained.values() for p in net.parameters()]
+    if encoder_lr is None:
+        return [{"params": parameters, "lr": lr}]
+    encoder = list(trained["generator"].encoder.parameters())
+    in_encoder = {id(p) for p in encoder}
+    rest = [p for p in parameters if id(p) not in in_encoder]
+    return [{"params": rest, "lr": lr}, {"params": encoder, "lr": encoder_lr}]
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, name: str, steps: int) -> LRScheduler:
+    """Return the schedule of that name. The present learning rate of each parameter group is its peak."""
+    if name == "one-cycle":
+        return OneCycleLR(optimizer, max_lr=[group["lr"] for group in optimizer.param_groups], total_steps=steps)
+    if name == "linear":
+        rise = max(1, round(WARM_UP * steps))
+        return LambdaLR(optimizer, lambda step: min((step + 1) / rise, max(0, steps - step) / max(1, steps - rise)))
+    raise ValueError(f"There is no schedule {name!r}; choose one of: one-cycle, linear.")
 
 
 def discriminator_step(
@@ -137,7 +181,7 @@ def discriminator_step(
     """Update the discriminator toward "real" for ab and "fake" for ab_fake; no gradient reaches the generator.
 
     Args:
-        discriminator: (L, ab) -> logits (B, 1, h, w), in training mode.
+        discriminator: (L, ab) -> logits (B, C, h, w), in training mode.
         optimizer: optimizer of the discriminator's parameters.
         L, ab, ab_fake: (B, 1, H, W), (B, 2, H, W) and (B, 2, H, W), network-scaled.
         loss_fn: (logits, real) -> scalar loss, the first of a pair in `losses.ADVERSARIAL`.
@@ -171,7 +215,7 @@ def generator_step(
     The discriminator, including its BatchNorm statistics, is not changed: gradients only pass through it.
 
     Args:
-        discriminator: (L, ab) -> logits (B, 1, h, w).
+        discriminator: (L, ab) -> logits (B, C, h, w).
         optimizer: optimizer of the generator's parameters.
         L, ab: (B, 1, H, W) and (B, 2, H, W), network-scaled.
         ab_fake: (B, 2, H, W), the generator's output for L, with its autograd graph.
@@ -204,6 +248,7 @@ def fit_gan(
     epochs: int = 5,
     lr_g: float = 8e-4,
     lr_d: float = 8e-4,
+    betas: tuple[float, float] = (0.5, 0.999),
     ema: float = 0.99,
     checkpoint: str | os.PathLike | None = None,
     resume: bool = False,
@@ -211,18 +256,20 @@ def fit_gan(
 ) -> History:
     """Train a generator against a discriminator (Pix2Pix), usually after `fit_reconstruction`.
 
-    Each step predicts ab once, for both updates. Both networks use Adam with betas (0.5, 0.999) and a learning rate
-    that falls linearly to zero over the second half. At the end, the generator gets the exponential moving average
-    (EMA) of its weights. The epoch with the lowest ab error is not selected, because ab error favors gray results.
+    Each step predicts ab once, for both updates. Both networks use Adam with a learning rate that falls linearly to
+    zero over the second half. At the end, the generator gets the exponential moving average (EMA) of its weights. The
+    epoch with the lowest ab error is not selected, because ab error favors gray results.
 
     Args:
         generator: L -> ab, trained in place.
-        discriminator: (L, ab) -> logits, trained in place.
+        discriminator: (L, ab) -> logits, trained in place: a `PatchDiscriminator` or a `FeatureDiscriminator`.
         loaders: from `make_loaders`; small batches (4) work best.
         adversarial: "bce", "lsgan" or "hinge".
         lambda_l1: weight of the L1 term beside the adversarial one. 100 in the paper; 20 suits the painted world.
         epochs: passes over `loaders.train`.
         lr_g, lr_d: learning rates of generator and discriminator. 2e-4 in the paper; 8e-4 suits short trainings.
+        betas: of Adam, for both networks. (0.5, 0.999) in the paper; (0, 0.99) suits a `FeatureDiscriminator`, with the
+            hinge loss, lr_g 1e-4 and lr_d 4e-4.
         ema: decay of the average per step.
         checkpoint, resume, progress: as in `fit_reconstruction`; the complete state of both networks is saved.
     Returns:
@@ -232,12 +279,12 @@ def fit_gan(
         ValueError, FileExistsError, OSError: as in `fit_reconstruction`.
     """
     loss_d, loss_g = pick(ADVERSARIAL, adversarial)
+    betas = tuple(float(beta) for beta in betas)  # Adam refuses (0, 0.99)
     for net in (generator, discriminator):
         net.to(loaders.train.rgb.device, memory_format=torch.channels_last).train()
     averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
     optimizers = [
-        torch.optim.Adam(net.parameters(), lr, betas=(0.5, 0.999))
-        for net, lr in ((generator, lr_g), (discriminator, lr_d))
+        torch.optim.Adam(net.parameters(), lr, betas=betas) for net, lr in ((generator, lr_g), (discriminator, lr_d))
     ]
     steps = max(1, epochs * len(loaders.train))
     schedules = [LambdaLR(optimizer, lambda step: min(1.0, 2 - 2 * step / steps)) for optimizer in optimizers]
@@ -263,7 +310,7 @@ def fit_gan(
         epochs,
         state={"generator": generator, "discriminator": discriminator, "averaged": averaged}
         | dict(zip(names, [*optimizers, *schedules], strict=True)),
-        settings=settings | {"lr_g": lr_g, "lr_d": lr_d, "ema": ema},
+        settings=settings | {"lr_g": lr_g, "lr_d": lr_d, "betas": betas, "ema": ema},
         checkpoint=checkpoint,
         resume=resume,
         progress=progress,

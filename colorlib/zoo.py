@@ -7,11 +7,12 @@ from pathlib import Path
 
 from torch import nn
 
-from colorlib.resnet import ResNetUNet
+from colorlib.resnet import ResNetUNet, SlimResNetUNet
 from colorlib.tensors import WeightsError, WeightsInfo, load_tensors, save_tensors, to_float32, to_half
 from colorlib.unet import UNet
 
-BUILDERS = {"UNet": UNet, "ResNetUNet": ResNetUNet}  # class name in a recipe -> what builds it
+# class name in a recipe -> what builds it
+BUILDERS = {"UNet": UNet, "ResNetUNet": ResNetUNet, "SlimResNetUNet": SlimResNetUNet}
 FORMAT = "colorlib generator 1"
 
 

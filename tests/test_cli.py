@@ -6,10 +6,12 @@ import sys
 
 import pytest
 import torch
+import torchvision
 
 import colorlib
 from colorlib import __main__ as cli
 from colorlib import training
+from colorlib.tensors import save_tensors
 from colorlib.zoo import read_info
 
 SMALL = ["--source", "scenes", "--size", "32", "--n-train", "8", "--n-test", "4", "--device", "cpu"]
@@ -97,7 +99,8 @@ def test_wrong_usage_is_status_2():
 @pytest.mark.parametrize(
     ("option", "value"),
     [("--size", "0"), ("--n-test", "-1"), ("--n-train", "-3"), ("--epochs", "-1"), ("--base-channels", "0"),
-     ("--size", "8"), ("--batch-size", "x"), ("--lr", "nan"), ("--ema", "1.5"), ("--lambda-l1", "-1")],
+     ("--size", "8"), ("--batch-size", "x"), ("--lr", "nan"), ("--ema", "1.5"), ("--lambda-l1", "-1"),
+     ("--freeze", "1.5"), ("--encoder-lr", "-1")],
 )  # fmt: skip
 def test_a_number_out_of_range_is_refused_before_anything_is_read(tmp_path, capsys, option, value):
     with pytest.raises(SystemExit) as status:
@@ -105,3 +108,23 @@ def test_a_number_out_of_range_is_refused_before_anything_is_read(tmp_path, caps
     assert status.value.code == 2 and not (tmp_path / "run").exists()
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"colorlib train: error: argument {option}: it must be a") and repr(value) in last
+
+
+def test_a_slim_resnet_trains_against_heads_on_frozen_features(tmp_path, capsys):
+    """Both stages use the options, and can be resumed only with the same ones."""
+    weights = tmp_path / "rgb.safetensors"
+    torch.manual_seed(0)
+    save_tensors(torchvision.models.resnet18(weights=None).state_dict(), weights, {})
+    first = ["--decoder", "slim", "--encoder", str(weights), "--encoder-lr", "0", "--schedule", "linear"]
+    gan = ["--discriminator", "features", "--discriminator-weights", str(weights), "--adversarial", "hinge"]
+    gan += ["--betas", "0", "0.99", "--gan-lr", "1e-4", "--gan-lr-d", "4e-4"]
+    command = [*TRAIN, "--model", "resnet-pix2pix", *first, *gan, "--out", str(tmp_path / "run")]
+    assert cli.main(command) == 0
+    net = colorlib.load_generator(tmp_path / "run" / "reconstruction.safetensors")
+    start = colorlib.resnet_unet("resnet18", weights, decoder="slim")
+    assert type(net) is type(start)
+    assert all(torch.equal(a, b) for a, b in zip(net.encoder.parameters(), start.encoder.parameters()))
+    assert "loss_d_fake" in capsys.readouterr().out
+    assert cli.main([*command, "--resume"]) == 0
+    assert cli.main([*command, "--resume", "--betas", "0.5", "0.99"]) == 1
+    assert "betas" in capsys.readouterr().err

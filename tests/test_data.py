@@ -211,17 +211,18 @@ def test_a_folder_with_too_few_photos_is_refused(tmp_path):
 
 def test_vary_tone_mixes_lightness_and_luma_and_varies_the_contrast(folder):
     rgb = torch.tensor([[255, 0, 0], [0, 255, 0]], dtype=torch.uint8)[None, :, :, None].permute(0, 2, 1, 3)
-    rgb = rgb.expand(400, -1, -1, 2).contiguous()  # 400 images of 2×2 px, red above green
+    rgb = rgb.repeat_interleave(8, 2).expand(400, -1, -1, 8).contiguous()  # 400 images of 16×8 px, red above green
     L, _ = split_lab(rgb_to_lab(rgb))
     varied = vary_tone(rgb, L, np.random.default_rng(0))
     assert varied.shape == L.shape and varied.abs().max() <= 1
-    contrast = (varied[:, 0, 1, 0] - varied[:, 0, 0, 0]) * 50  # green − red, lightness units
+    contrast = (varied[:, 0, 8, 0] - varied[:, 0, 0, 0]) * 50  # green − red, lightness units
     # Red and green have L* 53.24 and 87.74. Their luma, as Pillow stores it, is 76 and 150: L* 32.31 and 62.15.
     stored = Image.fromarray(rgb[0].permute(1, 2, 0).numpy()).convert("L").convert("RGB")
     gray = rgb2lab(np.asarray(stored))[..., 0]
-    assert gray[:, 0] == pytest.approx([32.3, 62.1], abs=0.6)
-    lowest, highest = 0.7 * (gray[1, 0] - gray[0, 0]), 1.1 * (87.74 - 53.24)
-    assert contrast.min() >= lowest - 0.1 and contrast.max() <= highest + 0.1
+    assert gray[::8, 0] == pytest.approx([32.3, 62.1], abs=0.6)
+    lowest, highest = 0.7 * (gray[8, 0] - gray[0, 0]), 1.1 * (87.74 - 53.24)
+    assert contrast.min() >= lowest - 1.5  # a JPEG of low quality changes the mean of a block by up to 3 gray levels
+    assert contrast.max() <= highest + 0.1
     mean = varied.mean((1, 2, 3)) * 50 + 50
     by_luma = (mean < 59).float().mean()  # the two means are 47 and 70, ±8
     assert 0.4 < by_luma < 0.6

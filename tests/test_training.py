@@ -160,6 +160,80 @@ def test_the_label_loss_is_the_mean_over_labeled_images():
     assert losses.class_cross_entropy(logits, torch.full((3,), -100)) == 0
 
 
+class TwoParts(torch.nn.Module):
+    """A small generator with an `encoder`."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.BatchNorm2d(4))
+        self.decoder = torch.nn.Conv2d(4, 2, 3, padding=1)
+
+    def forward(self, L):
+        return torch.tanh(self.decoder(self.encoder(L)))
+
+
+def test_the_encoder_can_have_its_own_learning_rate(loaders, monkeypatch):
+    """Both rates follow the schedule, and their ratio is constant."""
+    rates = []
+    real_step = training.reconstruction_step
+
+    def step(generator, optimizer, *arguments):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        return real_step(generator, optimizer, *arguments)
+
+    monkeypatch.setattr(training, "reconstruction_step", step)
+    fit_reconstruction(TwoParts(), loaders, epochs=25, lr=1e-2, encoder_lr=1e-3, schedule="linear")
+    rest, encoder = np.array(rates).T
+    assert len(rest) == 100 and rest / encoder == pytest.approx(np.full(100, 10))
+    assert rest[:4] == pytest.approx([1e-2 / 3, 2e-2 / 3, 1e-2, 1e-2])
+    assert rest[-1] == pytest.approx(1e-2 / 97)
+
+    net = TwoParts()
+    before = weights(net.encoder), weights(net.decoder)
+    fit_reconstruction(net, loaders, epochs=1, lr=1e-2, encoder_lr=0.0)
+    assert same(before[0], weights(net.encoder)) and not same(before[1], weights(net.decoder))
+
+
+def test_a_frozen_encoder_is_trained_after_its_share_of_the_steps(loaders, monkeypatch):
+    moved, real_step = [], training.reconstruction_step
+
+    def step(generator, *arguments):
+        before = weights(generator.encoder), weights(generator.decoder)
+        loss = real_step(generator, *arguments)
+        moved.append([not same(b, weights(net)) for b, net in zip(before, (generator.encoder, generator.decoder))])
+        return loss
+
+    monkeypatch.setattr(training, "reconstruction_step", step)
+    net = TwoParts()
+    fit_reconstruction(net, loaders, epochs=2, lr=1e-2, freeze=0.5)
+    assert moved == [[False, True]] * 4 + [[True, True]] * 4
+    fit_reconstruction(net, loaders, epochs=1, lr=1e-2, freeze=1.0)
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_a_resumed_training_has_the_same_learning_rates(loaders, tmp_path, monkeypatch):
+    settings = {"epochs": 3, "lr": 1e-2, "encoder_lr": 1e-3, "freeze": 0.5, "schedule": "linear"}
+    whole, net, path = TwoParts(), TwoParts(), tmp_path / "c.pt"
+    expected = fit_reconstruction(whole, loaders, **settings)
+    with monkeypatch.context() as patch:
+        stop_after(5, patch)
+        fit_reconstruction(net, loaders, checkpoint=path, **settings)
+    for change in ({"encoder_lr": 2e-3}, {"schedule": "one-cycle"}, {"freeze": 0.0}):
+        with pytest.raises(ValueError, match=next(iter(change))):
+            fit_reconstruction(TwoParts(), loaders, checkpoint=path, resume=True, **settings | change)
+    history = fit_reconstruction(TwoParts(), loaders, checkpoint=path, resume=True, **settings)
+    assert history["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
+
+
+def test_an_unknown_schedule_and_a_generator_without_an_encoder_are_refused(loaders):
+    for option in ({"encoder_lr": 1e-3}, {"freeze": 0.5}):
+        with pytest.raises(ValueError, match="encoder_lr and freeze need.*Conv2d"):
+            fit_reconstruction(torch.nn.Conv2d(1, 2, 1), loaders, **option)
+    with pytest.raises(ValueError, match="'cosine'.*one-cycle, linear"):
+        fit_reconstruction(small_net(), loaders, schedule="cosine")
+
+
 def test_adversarial_losses_have_their_textbook_values():
     """A logit of 0 is random guessing: BCE log 2, LSGAN 1 or 0, hinge 1."""
     guess, sure = torch.zeros(2, 1, 3, 3), torch.full((2, 1, 3, 3), 3.0)

@@ -1,15 +1,18 @@
-"""Score weights on the held-out photos of a folder, at 256 px, with the same `Colorizer` that users run.
+"""Score weights on the held-out photos of a folder with the same `Colorizer` that users run.
 
 `python tools/measure_photos.py FOLDER --weights FILE... [--under photos] [--render-sizes 64 96] [--part test]`
 
-The split is that of `colorlib train --source FOLDER`: use `valid` to choose settings, and `test` to report results. The
-scores are the ab MAE divided by that of gray (ab = 0), and the mean colorfulness divided by that of the truth.
+The split is that of `colorlib train --source FOLDER` with the same --n-test: use `valid` to choose settings, and `test`
+to report results. The scores are the ab MAE divided by that of gray (ab = 0), the mean colorfulness divided by that of
+the truth, and the correlation of predicted and true ab over all images. For the correlation, the mean of each image is
+subtracted first, so a tint of the whole image has no effect.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from colorlib import Colorizer, rgb_to_lab, show, to_tensor
@@ -19,12 +22,11 @@ from colorlib.images import read_image, resize_image
 from colorlib.lessons.aging import to_luma
 from colorlib.metrics import colorfulness
 
-SIDE = 256  # shorter side at which photos are scored, pixels
-
 
 def measure(colorizer: Colorizer, inputs: list, photos: list[np.ndarray], render_size: int, saturation: float) -> dict:
-    """Return the two ratios, and the results as "images"."""
+    """Return the two ratios, the correlation, and the results as "images"."""
     error = gray = color = color_true = 0.0
+    products = torch.zeros(3, dtype=torch.float64)  # of centered ab: predicted × true, predicted², true²
     results = []
     for image, rgb in zip(inputs, photos, strict=True):
         result = np.asarray(colorizer.colorize(image, render_size=render_size, saturation=saturation))
@@ -34,8 +36,15 @@ def measure(colorizer: Colorizer, inputs: list, photos: list[np.ndarray], render
         gray += ab_true.abs().mean().item()
         color += colorfulness(ours / 255).item()
         color_true += colorfulness(truth / 255).item()
+        ab, ab_true = (values - values.mean((-2, -1), keepdim=True) for values in (ab, ab_true))
+        products += torch.stack([(ab * ab_true).mean(), (ab**2).mean(), (ab_true**2).mean()])
         results.append(result)
-    return {"ab MAE / gray": error / gray, "colorfulness / truth": color / color_true, "images": results}
+    return {
+        "ab MAE / gray": error / gray,
+        "colorfulness / truth": color / color_true,
+        "correlation": (products[0] / (products[1] * products[2]).sqrt()).item(),
+        "images": results,
+    }
 
 
 def main() -> None:
@@ -45,16 +54,18 @@ def main() -> None:
     parser.add_argument("--render-sizes", nargs="+", type=int, default=[64])
     parser.add_argument("--part", choices=["valid", "test"], default="valid")
     parser.add_argument("--under", default="", help="only the photos below this folder inside FOLDER")
+    parser.add_argument("--n-test", type=int, help="as for colorlib train (default: 5 %% of the photos)")
+    parser.add_argument("--side", type=int, default=256, help="shorter side of the photos, px; 0 keeps their own size")
     parser.add_argument("--limit", type=int, help="at most this many photos")
     parser.add_argument("--saturation", type=float, default=1.0)
     parser.add_argument("--stored-gray", action="store_true", help="convert the photos to gray (luma) before coloring")
     parser.add_argument("--figure", type=Path, help="image file for a figure of the first 16 photos and their results")
     options = parser.parse_args()
 
-    files = held_out_files(options.folder, options.part)
+    files = held_out_files(options.folder, options.part, options.n_test)
     files = [path for path in files if not options.under or options.under in path.relative_to(options.folder).parts]
-    photos = [resize_image(read_image(path), SIDE) for path in tqdm(files[: options.limit], leave=False)]
-    print(f"{len(photos)} photos, {options.part}, shorter side {SIDE} px")
+    photos = [read(path, options.side) for path in tqdm(files[: options.limit], leave=False)]
+    print(f"{len(photos)} photos, {options.part}, {f'shorter side {options.side} px' if options.side else 'own size'}")
     grays = [to_luma(rgb) for rgb in photos]
     inputs = grays if options.stored_gray else photos
     rows = {"gray": grays}
@@ -69,6 +80,12 @@ def main() -> None:
         figure = show.pictures({name: [square(rgb) for rgb in row[:16]] for name, row in rows.items()})
         with atomic_write(options.figure) as file:
             figure.savefig(file, format=options.figure.suffix[1:])
+
+
+def read(path: Path, side: int) -> np.ndarray:
+    """Read a photo; make its shorter side `side` pixels long, unless that is 0."""
+    rgb = read_image(path)
+    return resize_image(rgb, side) if side else rgb
 
 
 def square(rgb: np.ndarray) -> np.ndarray:
