@@ -2,8 +2,14 @@
 
 import io
 
-import ipywidgets as widgets
-from matplotlib.figure import Figure
+from colorlib.extras import MissingExtra
+
+try:
+    import anywidget  # noqa: F401
+    import ipywidgets as widgets
+    from matplotlib.figure import Figure
+except ModuleNotFoundError as error:
+    raise MissingExtra(error.name, "notebooks") from error
 
 
 def to_png(figure: Figure) -> bytes:
