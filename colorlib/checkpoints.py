@@ -203,7 +203,9 @@ def setting_changes(before: dict[str, dict], now: dict[str, dict]) -> list[str]:
             names = names[:1]
         names = [name for name in names if name not in VAGUE] or names
         label = f"{group} " if "class" in values else ""
-        changes += [f"{label}{name} was {short.repr(old.get(name))}, now {values[name]!r}" for name in names]
+        for name in names:
+            was = short.repr(old[name]) if name in old else "not recorded"
+            changes.append(f"{label}{name} was {was}, now {values[name]!r}")
         if names == ["stage"]:
             break
     return changes

@@ -25,7 +25,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import colorlib
 from colorlib import __main__ as cli
-from colorlib import files, loop, tensors, training
+from colorlib import checkpoints, files, loop, tensors, training
 from colorlib.batches import Batches
 from colorlib.data import Loaders, make_loaders
 from colorlib.patchgan import PatchDiscriminator
@@ -544,6 +544,13 @@ def test_resume_notices_another_class_other_photos_and_another_store(tmp_path):
     rows = fit(folder="moved").rows
     (tmp_path / "moved").rename(tmp_path / "c")
     assert fit(folder="c").rows == rows, "the same photos in another place are no other training"
+
+
+def test_a_setting_that_an_older_checkpoint_does_not_have_is_named_too():
+    before = {"fit": {"stage": "gan", "lr": 0.1}, "generator": {"class": "UNet"}}
+    now = {"fit": {"stage": "gan", "lr": 0.1, "freeze": 0}, "generator": {"class": "UNet"}, "data": {"size": 64}}
+    expected = ["freeze was not recorded, now 0", "size was not recorded, now 64"]
+    assert checkpoints.setting_changes(before, now) == expected and not checkpoints.setting_changes(now, now)
 
 
 def test_a_gan_checkpoint_is_not_that_of_another_stage(trained):
