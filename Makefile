@@ -107,7 +107,7 @@ app: $(STAMP)
 
 test: $(STAMP)
 	"$(BIN)/python" -m pytest tests
-	$(QUICK) "$(BIN)/python" -m pytest --nbval --nbval-current-env --nbval-cell-timeout 600 \
+	$(QUICK) "$(BIN)/python" -m pytest --nbval --nbval-current-env --nbval-cell-timeout 1200 \
 	    --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks
 	"$(BIN)/python" -m pytest -rs tests/browser
 

@@ -15,7 +15,7 @@ from colorlib.files import atomic_write
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-TIMEOUT = 600  # seconds a cell may take
+TIMEOUT = 1200  # seconds a cell may take
 
 
 def find_notebooks(names: list[str], folder: Path) -> list[Path]:
