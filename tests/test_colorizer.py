@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from image_files import encode
 from PIL import Image, ImageCms
 from torch import nn
 
@@ -47,12 +48,6 @@ def lightness(rgb):
 
 def mean_change_of_lightness(before, after):
     return float((lightness(before) - lightness(after)).abs().mean())
-
-
-def encode(image, image_format, **options):
-    file = io.BytesIO()
-    image.save(file, image_format, **options)
-    return file
 
 
 # --- Colors stop at edges ---

@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
+from image_files import encode
 from PIL import Image, ImageCms, ImageFile
 
 from colorlib import images
@@ -23,15 +24,6 @@ def photo():
     """A smooth image, 40 × 24 px, different in every corner."""
     y, x = np.mgrid[0:24, 0:40]
     return np.stack([x * 6, y * 10, 255 - x * 3 - y * 4], axis=-1).astype(np.uint8)
-
-
-def encode(image, image_format="PNG", **options):
-    """Return an image (array or PIL image) as a file object."""
-    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    file = io.BytesIO()
-    image.save(file, image_format, **options)
-    file.seek(0)
-    return file
 
 
 def reason(source):

@@ -6,20 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
+from image_files import encode
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from colorlib.images import ImageReadError, find_images, open_image, read_image, save_image, write_image
 
 Base, GPS = ExifTags.Base, ExifTags.IFD.GPSInfo
-
-
-def encode(image, image_format="PNG", **options):
-    """Return an image (array or PIL image) as a file object."""
-    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    file = io.BytesIO()
-    image.save(file, image_format, **options)
-    file.seek(0)
-    return file
 
 
 def tiff(entries, pixels, pages=1):

@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 # Left out: modules that choose a device and seed, read and write files, download or draw. A change there is not meant
 # to change a number, and would outdate every stored run.
-LEFT_OUT = {"config", "downloads", "extras", "files", "images", "show", "tensors", "zoo"}
+LEFT_OUT = {"checkpoints", "config", "downloads", "extras", "files", "images", "show", "tensors", "zoo"}
 MODULES = {  # dotted name below colorlib -> file
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
     for path in PACKAGE.rglob("*.py")
