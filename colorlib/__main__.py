@@ -54,8 +54,13 @@ def train(options: argparse.Namespace) -> int:
         raise ValueError(f"{out} already contains a training run: add --resume to continue it, or change --out.")
     seed_everything(options.seed)
     options.lr = MODELS[options.model] if options.lr is None else options.lr
+    if options.encoder is None:
+        options.encoder = "none" if options.model == "encoder" else "imagenet"
+    options.encoder = None if options.encoder == "none" else options.encoder
     labels = options.label_weight > 0 or options.model == "encoder"
-    loaders = _loaders(options, store_size=options.store_size, vary_tone=options.vary_tone, labels=labels)
+    loaders = _loaders(
+        options, store_size=options.store_size, vary_tone=options.vary_tone, labels=labels, workers=options.workers
+    )
     print(loaders)
     if options.model == "encoder":
         return _train_encoder(options, loaders, out)
@@ -121,7 +126,7 @@ def _generator(options: argparse.Namespace):
     if options.init:
         return load_generator(options.init)
     if options.model.startswith("resnet"):
-        return resnet_unet(options.arch, None if options.encoder == "none" else options.encoder, options.decoder)
+        return resnet_unet(options.arch, options.encoder, options.decoder)
     return UNet(options.base_channels, options.n_down, n_blocks=options.n_blocks)
 
 
@@ -152,25 +157,25 @@ def _stages(options, generator, loaders: "Loaders", out: Path) -> dict[str, Call
 
 
 def _train_encoder(options: argparse.Namespace, loaders: "Loaders", out: Path) -> int:
-    """Train a ResNet encoder to classify photos by their class folders, for --encoder."""
-    from colorlib.pretraining import GrayClassifier, fit_classifier
-    from colorlib.resnet import N_FEATURES, resnet_unet, save_encoder
+    """Train a ResNet to classify photos, in color and gray, by their class folders, for --encoder."""
+    from colorlib.pretraining import PhotoClassifier, fit_classifier
+    from colorlib.resnet import rgb_resnet, save_encoder
     from colorlib.tensors import WeightsInfo
 
     if options.init or options.epochs < 1:
-        raise ValueError("--model encoder starts from random numbers and needs an epoch: no --init, no --epochs 0.")
-    encoder = resnet_unet(options.arch, None).encoder
-    classifier = GrayClassifier(encoder, N_FEATURES, len(loaders.classes))
+        raise ValueError("--model encoder starts from --encoder and needs an epoch: no --init, no --epochs 0.")
+    resnet = rgb_resnet(options.arch, options.encoder)
+    classifier = PhotoClassifier(resnet, len(loaders.classes))
     checkpoint = out / "encoder.pt"
     history = fit_classifier(
         classifier, loaders, epochs=options.epochs, lr=options.lr, checkpoint=checkpoint, resume=options.resume
     )
     if not _report("encoder", history, out):
         return 130
-    scores = {key: value for key, value in (history.rows or [{}])[-1].items() if key == "valid_accuracy"}
+    scores = {key: value for key, value in (history.rows or [{}])[-1].items() if "valid_accuracy" in key}
     scores["classes"] = len(loaders.classes)
     info = WeightsInfo(None, loaders.source, (options.command,), history.seconds, scores)
-    save_encoder(encoder, out / "encoder.safetensors", info)
+    save_encoder(resnet, out / "encoder.safetensors", info)
     print(f"saved: {out / 'encoder.safetensors'}")
     return 1 if history.diverged else 0
 
@@ -281,13 +286,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--n-down", type=_whole(1), default=4, help="number of times the U-Net halves the size (default: %(default)s)")
     add("--n-blocks", type=_whole(0), default=0, help="residual blocks at the bottleneck (default: %(default)s)")
     add("--arch", default="resnet18", help="encoder of the resnet models (default: %(default)s)")
-    add("--encoder", default="imagenet", metavar="WEIGHTS",
-        help="encoder weights of the resnet models: imagenet, none, or a file, written by --model encoder or with "
-        "torchvision's names (default: %(default)s)")  # fmt: skip
+    add("--encoder", metavar="WEIGHTS",
+        help="weights that the encoder starts from: imagenet, none, a bundled name, or a file, written by --model "
+        "encoder or with torchvision's names (default: imagenet for the resnet models, none for encoder)")  # fmt: skip
     add("--decoder", choices=["fastai", "slim"], default="fastai",
         help="decoder of the resnet models: fastai's DynamicUnet, or a smaller one (default: %(default)s)")  # fmt: skip
     add("--store-size", type=_whole(1), help="side of stored training photos, before cropping, px (default: 2 x size)")
     add("--vary-tone", action="store_true", help="augment lightness; helps with gray photo files and old prints")
+    add("--workers", type=_whole(0), default=0,
+        help="processes that prepare batches ahead of a GPU, not on Windows (default: %(default)s)")  # fmt: skip
 
     command = commands.add_parser("evaluate", parents=[data], help="score weights", description=evaluate.__doc__)
     command.set_defaults(run=evaluate)

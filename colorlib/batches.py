@@ -1,5 +1,6 @@
 """Batches from a store of uint8 images: shuffled, cropped, flipped and converted to `(L, ab)` on the device."""
 
+import signal
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from colorlib.color import rgb_to_lab, rgb_to_luma, split_lab, to_uint8
 from colorlib.scenes import Scenes
@@ -27,7 +29,9 @@ class Batches:
         vary_tone: augment L, see `vary_tone`. For shuffled sets.
         labels: class index of each image, (N,) int64, in the order of `rgb`; -100 for an image without a label. The
             batches of a shuffled set are then (L, ab, labels), with labels (B,).
-        device: where the images are stored and the batches are made.
+        device: where the batches end up. Images are stored and converted there, too, unless there are workers.
+        workers: processes that prepare the batches of a shuffled set on the CPU, ahead of time, so that a GPU does not
+            wait for them. The batches are the same for any number.
     """
 
     def __init__(
@@ -43,9 +47,12 @@ class Batches:
         vary_tone: bool = False,
         labels: torch.Tensor | None = None,
         device: str = "cpu",
+        workers: int = 0,
     ):
-        self.rgb = rgb.to(device)
-        self.labels = None if labels is None else labels.to(device)
+        self.device, self.workers = torch.device(device), workers
+        storage = "cpu" if workers else device
+        self.rgb = rgb.to(storage)
+        self.labels = None if labels is None else labels.to(storage)
         self.size, self.batch_size, self.shuffled = size, batch_size, shuffled
         self.seed, self.repeats, self.masks, self.vary_tone = seed, repeats, masks, vary_tone
         self._visits = 0
@@ -80,16 +87,44 @@ class Batches:
         order = np.tile(np.arange(len(self.rgb)), self.repeats)
         if self.shuffled:
             order = np.random.default_rng([self.seed, number]).permutation(order)
-        for index in range(start, len(self)):
-            chosen = torch.from_numpy(order[index * self.batch_size : (index + 1) * self.batch_size])
-            chosen = chosen.to(self.rgb.device)
-            rgb = self.rgb[chosen]
-            rng = np.random.default_rng([self.seed, number, index])
-            if self.shuffled:
-                rgb = _crop_and_flip(rgb, self.size, rng)
-            L, ab = split_lab(rgb_to_lab(rgb))
-            L = vary_tone(rgb, L, rng) if self.vary_tone else L
-            yield (L, ab, self.labels[chosen]) if self.shuffled and self.labels is not None else (L, ab)
+        batches = _BatchesOfEpoch(self, number, order)
+        if not self.workers:
+            yield from (batches[index] for index in range(start, len(self)))
+            return
+        # Forked processes share the images. A generator of its own: DataLoader would draw from torch's global one.
+        ahead = DataLoader(
+            batches, batch_size=None, sampler=range(start, len(self)), num_workers=self.workers,
+            multiprocessing_context="fork", worker_init_fn=_ignore_interrupt, generator=torch.Generator(),
+        )  # fmt: skip
+        for batch in ahead:
+            yield tuple(part.to(self.device) for part in batch)
+
+    def _batch(self, number: int, index: int, order: np.ndarray) -> tuple[torch.Tensor, ...]:
+        chosen = torch.from_numpy(order[index * self.batch_size : (index + 1) * self.batch_size]).to(self.rgb.device)
+        rgb = self.rgb[chosen]
+        rng = np.random.default_rng([self.seed, number, index])
+        if self.shuffled:
+            rgb = _crop_and_flip(rgb, self.size, rng)
+        L, ab = split_lab(rgb_to_lab(rgb))
+        L = vary_tone(rgb, L, rng) if self.vary_tone else L
+        return (L, ab, self.labels[chosen]) if self.shuffled and self.labels is not None else (L, ab)
+
+
+class _BatchesOfEpoch:
+    """The batches of one epoch by index, as DataLoader takes them."""
+
+    def __init__(self, batches: Batches, number: int, order: np.ndarray):
+        self.batches, self.number, self.order = batches, number, order
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
+        return self.batches._batch(self.number, index, self.order)
+
+
+def _ignore_interrupt(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training loop, which ends after a whole batch
 
 
 def _crop_and_flip(rgb: torch.Tensor, size: int, rng: np.random.Generator) -> torch.Tensor:
@@ -120,12 +155,12 @@ def vary_tone(rgb: torch.Tensor, L: torch.Tensor, rng: np.random.Generator) -> t
     Returns:
         (B, 1, H, W) in [-1, 1].
     """
-    luma = to_uint8(rgb_to_luma(rgb))  # (B, 1, H, W)
+    luma = to_uint8(rgb_to_luma(rgb)).cpu()  # (B, 1, H, W)
     stored = torch.from_numpy(rng.random(len(rgb)) < 0.5)
     contrast, shift = torch.from_numpy(rng.uniform((0.7, -0.16), (1.1, 0.16), (len(rgb), 2))).float().unbind(1)
     for i, quality in zip(stored.nonzero().flatten().tolist(), rng.integers(30, 96, size=len(rgb)).tolist()):
         luma[i, 0] = _through_jpeg(luma[i, 0], quality)
-    stored_L, _ = split_lab(rgb_to_lab(luma.expand(-1, 3, -1, -1)))
+    stored_L, _ = split_lab(rgb_to_lab(luma.to(L.device).expand(-1, 3, -1, -1)))
     stored, contrast, shift = (value.to(L.device).reshape(-1, 1, 1, 1) for value in (stored, contrast, shift))
     L = torch.where(stored, stored_L, L)
     mean = L.mean((1, 2, 3), keepdim=True)
@@ -135,5 +170,5 @@ def vary_tone(rgb: torch.Tensor, L: torch.Tensor, rng: np.random.Generator) -> t
 def _through_jpeg(gray: torch.Tensor, quality: int) -> torch.Tensor:
     """Save a gray image, (H, W) uint8, as a JPEG and read it back."""
     with BytesIO() as file:
-        Image.fromarray(gray.cpu().numpy()).save(file, "JPEG", quality=quality)
+        Image.fromarray(gray.numpy()).save(file, "JPEG", quality=quality)
         return torch.from_numpy(np.array(Image.open(file)))

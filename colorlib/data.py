@@ -74,6 +74,7 @@ def make_loaders(
     vary_tone: bool = False,
     labels: bool = False,
     device: str = "cpu",
+    workers: int = 0,
 ) -> Loaders:
     """Make train, valid and test batches from a source, split by image, never by crop.
 
@@ -91,6 +92,7 @@ def make_loaders(
         labels: use the names of class folders as class labels: `train` yields (L, ab, labels), and all three parts have
             a `labels` attribute. Class folders are sibling folders that contain photos; other photos get label -100.
         device: where images are stored and batches are made.
+        workers: processes that prepare training batches ahead of a GPU, see `batches.Batches`. Not on Windows.
     Raises:
         ValueError: unknown source, a folder with fewer than three readable photos, a number out of range, or labels
             requested from a source without class folders.
@@ -107,7 +109,7 @@ def make_loaders(
     if labels and source in ("scenes", "bundled"):
         raise ValueError(f"The source {source!r} has no class folders, so it can't give labels.")
     fixed = {"size": size, "batch_size": batch_size, "device": device}
-    training = fixed | {"shuffled": True, "seed": seed, "vary_tone": vary_tone}
+    training = fixed | {"shuffled": True, "seed": seed, "vary_tone": vary_tone, "workers": workers}
     if source == "scenes":
         if seed in (VALID_SEED, TEST_SEED):
             raise ValueError(f"seed {seed} paints the held-out scenes; choose another one to train on.")

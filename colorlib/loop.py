@@ -121,7 +121,7 @@ def run_epochs(
 
 def held_out_scores(generator: nn.Module, loader: Batches) -> dict[str, float]:
     """Return the validation scores that are recorded after every epoch, named "valid_…"."""
-    scores = evaluate(generator, loader)
+    scores = evaluate(generator, loader, perceptual=False)
     keys = [key for key in scores if key.startswith(("ab_mae", "chroma_ratio"))]
     return {f"valid_{key}": scores[key] for key in keys}
 

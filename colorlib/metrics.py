@@ -179,7 +179,9 @@ def predict(generator: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Ten
 
 
 @torch.no_grad()
-def evaluate(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) -> dict[str, float]:
+def evaluate(
+    predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable, perceptual: bool = True
+) -> dict[str, float]:
     """Score a generator on a whole set of images; the batch size makes no difference.
 
     Args:
@@ -187,6 +189,7 @@ def evaluate(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) 
             restored; a function that calls a module must do this itself.
         loader: yields (L, ab) in a fixed order. `loader.masks`, if present and not None, has bool (N, H, W)
             `.determined`, `.ambiguous`, `.edges` and integer `.objects` in the same order.
+        perceptual: compute ΔE2000, PSNR and SSIM, which take most of the time; False leaves them out.
     Returns:
         "ab_mae", "delta_e2000", "chroma_ratio" over all pixels of the set; "psnr", "ssim", "colorfulness" and
         "colorfulness_true" averaged over images (one perfect image makes the mean PSNR inf). With masks also the
@@ -209,8 +212,8 @@ def evaluate(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) 
                 objects.append(torch.stack([_object_totals(ab, *where) for ab in (ab_pred, ab_true)]))
             regions = [torch.ones_like(L[:, 0])]  # all pixels, then each region: (B, H, W)
             regions += [getattr(masks, name[1:])[batch].to(L) for name in names[1:]]
-            pixels.append(_pixel_totals(L, ab_pred, ab_true, regions))
-            images.append(_image_scores(L, ab_pred, ab_true))
+            pixels.append(_pixel_totals(L, ab_pred, ab_true, regions, perceptual))
+            images.append(_image_scores(L, ab_pred, ab_true, perceptual))
     if not seen or (masks is not None and seen != len(masks.objects)):
         expected = "some" if masks is None else f"{len(masks.objects)}, as many as its masks"
         raise ValueError(f"The loader yielded {seen} images instead of {expected}.")
@@ -218,8 +221,10 @@ def evaluate(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) 
     error, delta_e, chroma, chroma_true, count = sum(pixels).unbind(1)  # each (regions,)
     ratio = _ratio(chroma / count, chroma_true / count)
     by_region = {"ab_mae": error / count, "delta_e2000": delta_e / count, "chroma_ratio": ratio}
+    if not perceptual:
+        del by_region["delta_e2000"]
     scores = {f"{key}{name}": values[i].item() for key, values in by_region.items() for i, name in enumerate(names)}
-    of_images = ("psnr", "ssim", "colorfulness", "colorfulness_true")
+    of_images = (*(("psnr", "ssim") if perceptual else ()), "colorfulness", "colorfulness_true")
     scores |= zip(of_images, torch.cat(images).mean(0).tolist(), strict=True)
     if masks is not None:
         pred, true = torch.cat(objects, dim=2)  # each (3, objects)
@@ -228,19 +233,45 @@ def evaluate(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) 
     return scores
 
 
-def _pixel_totals(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, regions: list) -> torch.Tensor:
+@torch.no_grad()
+def ab_correlation(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iterable) -> float:
+    """Return the correlation of predicted and true ab over all pixels, after subtracting the mean of each image.
+
+    It measures whether colors are in the right place: a tint of the whole image, or stronger colors, change nothing.
+
+    Args:
+        predict, loader: as in `evaluate`.
+    Returns:
+        A number in [-1, 1]; nan if the predictions or the true colors are uniform in every image.
+    """
+    totals = torch.zeros(3, dtype=torch.float64)  # predicted × true, predicted², true²
+    with _eval_mode(predict):
+        for L, ab_true in loader:
+            pairs = _check_prediction(predict(L), ab_true), ab_true
+            ab, ab_true = (
+                values.cpu().double() - values.cpu().double().mean((-2, -1), keepdim=True) for values in pairs
+            )
+            totals += torch.stack([(ab * ab_true).sum(), (ab**2).sum(), (ab_true**2).sum()])
+    return (totals[0] / (totals[1] * totals[2]).sqrt()).item()
+
+
+def _pixel_totals(
+    L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, regions: list, perceptual: bool
+) -> torch.Tensor:
     """Sum ab error, ΔE2000, chroma, true chroma and 1 over each region (B, H, W): float64 (regions, 5)."""
-    delta_e = delta_e2000(join_lab(L, ab_pred), join_lab(L, ab_true))
-    values = [_ab_error(ab_pred, ab_true), delta_e, _chroma(ab_pred), _chroma(ab_true), torch.ones_like(delta_e)]
+    ones = torch.ones_like(L[:, 0])
+    delta_e = delta_e2000(join_lab(L, ab_pred), join_lab(L, ab_true)) if perceptual else ones * math.nan
+    values = [_ab_error(ab_pred, ab_true), delta_e, _chroma(ab_pred), _chroma(ab_true), ones]
     values = torch.stack(values, dim=1)  # (B, 5, H, W)
     totals = [(values * region[:, None]).sum((2, 3)) for region in regions]
     return torch.stack(totals, dim=1).double().sum(0)  # float32 is exact enough within one image
 
 
-def _image_scores(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor) -> torch.Tensor:
-    """Return PSNR, SSIM, colorfulness and true colorfulness of each image: float64 (B, 4)."""
+def _image_scores(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, perceptual: bool) -> torch.Tensor:
+    """Return PSNR, SSIM (both if `perceptual`), colorfulness and true colorfulness: float64 (B, 4) or (B, 2)."""
     pred, true = lab_to_rgb(join_lab(L, ab_pred)), lab_to_rgb(join_lab(L, ab_true))
-    return torch.stack((psnr(pred, true), ssim(pred, true), colorfulness(pred), colorfulness(true)), dim=1).double()
+    similarity = [psnr(pred, true), ssim(pred, true)] if perceptual else []
+    return torch.stack([*similarity, colorfulness(pred), colorfulness(true)], dim=1).double()
 
 
 def _object_totals(ab: torch.Tensor, objects: torch.Tensor, ambiguous: torch.Tensor) -> torch.Tensor:

@@ -11,10 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 
-from colorlib.color import join_lab, lab_to_rgb
-from colorlib.resnet import frozen_resnet
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from colorlib.resnet import frozen_resnet, normalized_rgb
 
 
 class PatchDiscriminator(nn.Module):
@@ -95,7 +92,7 @@ class FeatureDiscriminator(nn.Module):
         self.heads = nn.ModuleList(_head(width, channels) for width in (64, 128, 256))
 
     def forward(self, L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
-        x = _normalized_rgb(L, ab)
+        x = normalized_rgb(L, ab)
         logits = []
         for level, head in zip(self._frozen[0], self.heads, strict=True):
             x = level(x)
@@ -123,11 +120,3 @@ def _head(features: int, channels: int) -> nn.Sequential:
     for c_in, c_out, kernel in ((features, channels, 1), (channels, channels, 3), (channels, 1, 1)):
         layers += [with_spectral_norm(nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2)), nn.LeakyReLU(0.2)]
     return nn.Sequential(*layers[:-1])
-
-
-def _normalized_rgb(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
-    """Return RGB (B, 3, H, W), normalized for a ResNet; colors outside the sRGB gamut are not clipped."""
-    with torch.autocast(L.device.type, enabled=False):  # bfloat16 is too coarse for colors
-        rgb = lab_to_rgb(join_lab(L.float(), ab.float()), clip=False)  # clipping would stop the gradient
-        mean, std = (rgb.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        return (rgb - mean) / std

@@ -10,12 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from colorlib.color import join_lab, lab_to_rgb
 from colorlib.downloads import fetch_encoder_weights
 from colorlib.extras import MissingExtra
-from colorlib.tensors import WeightsError, WeightsInfo, load_tensors, save_tensors, to_float32, to_half
+from colorlib.tensors import WeightsError, WeightsInfo, find_weights, load_tensors, save_tensors, to_float32, to_half
 
 ENCODER_FORMAT = "colorlib encoder 1"
 ARCHS = ("resnet18", "resnet34")
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # The encoder's first layer is ImageNet's, summed over red, green and blue, so it expects gray in [0, 1], normalized
 # with ImageNet's mean and standard deviation, averaged over the three channels.
 GRAY_MEAN, GRAY_STD = 0.449, 0.226
@@ -115,6 +117,19 @@ def normalize_gray(L: torch.Tensor) -> torch.Tensor:
     return ((L + 1) / 2 - GRAY_MEAN) / GRAY_STD
 
 
+def normalized_rgb(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
+    """Convert network-scaled L (B, 1, H, W) and ab (B, 2, H, W) to the input of a ResNet for RGB images.
+
+    Returns:
+        RGB (B, 3, H, W), normalized with ImageNet's mean and standard deviation. Colors outside the sRGB gamut are not
+        clipped: clipping would stop the gradient.
+    """
+    with torch.autocast(L.device.type, enabled=False):  # bfloat16 is too coarse for colors
+        rgb = lab_to_rgb(join_lab(L.float(), ab.float()), clip=False)
+        mean, std = (rgb.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        return (rgb - mean) / std
+
+
 class NormalizeGray(nn.Module):
     """`normalize_gray` as the first layer of a network."""
 
@@ -151,8 +166,9 @@ def resnet_unet(
     Args:
         arch: "resnet18" or "resnet34".
         weights: weights of the encoder: "imagenet" for torchvision's (downloaded once, then cached), None for random
-            numbers, or the path of a safetensors file: one written by `save_encoder`, or a ResNet for RGB images with
-            torchvision's names, whose first layer is then summed over RGB.
+            numbers, the name of a bundled encoder ("photos-encoder"), or the path of a safetensors file: one written by
+            `save_encoder`, or any ResNet with torchvision's names. The first layer of a ResNet for RGB images is
+            summed over RGB.
         decoder: "fastai" for fastai's `DynamicUnet` (31 million weights with a ResNet-18), or "slim" (12 million).
     Returns:
         The network, with a random decoder, in training mode.
@@ -170,10 +186,8 @@ def resnet_unet(
     state = _resnet_state(arch, weights)
     if "conv1.weight" in state:
         state = encoder_state(state)
-    if arch == "resnet18":  # a file may have a third block in the last stage; a ResNet-18 works without it
-        state = {name: value for name, value in state.items() if not name.startswith("7.2.")}
     try:
-        generator.encoder.load_state_dict(state)
+        generator.encoder.load_state_dict(_without_third_block(arch, state, "7.2."))
     except RuntimeError as error:
         raise WeightsError(f"{weights}: these are not the weights of a {arch} encoder.") from error
     return generator
@@ -193,28 +207,44 @@ def frozen_resnet(arch: str = "resnet18", weights: str | os.PathLike = "imagenet
         ValueError, DownloadError, WeightsError: as in `resnet_unet`; also WeightsError if the file is an encoder of
             gray images.
     """
-    net = _torchvision_resnet(arch)
-    net.layer4 = net.fc = nn.Identity()
-    state = _resnet_state(arch, weights)
-    state = {name: value for name, value in state.items() if not name.startswith(("layer4.", "fc."))}
-    try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        raise WeightsError(f"{weights}: these are not the weights of a {arch} for RGB images.") from error
+    net = rgb_resnet(arch, weights)
     first = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, net.layer1)
     return nn.ModuleList([first, net.layer2, net.layer3]).eval().requires_grad_(False)
 
 
+def rgb_resnet(arch: str = "resnet18", weights: str | os.PathLike | None = "imagenet") -> nn.Module:
+    """Build torchvision's ResNet without its classifier: RGB (B, 3, H, W), normalized -> features (B, 512).
+
+    Arguments and errors are those of `resnet_unet`; also WeightsError if the file is an encoder of gray images.
+    """
+    net = _torchvision_resnet(arch)
+    net.fc = nn.Identity()
+    if weights is None:
+        return net
+    state = {name: value for name, value in _resnet_state(arch, weights).items() if not name.startswith("fc.")}
+    try:
+        net.load_state_dict(_without_third_block(arch, state, "layer4.2."))
+    except RuntimeError as error:
+        raise WeightsError(f"{weights}: these are not the weights of a {arch} for RGB images.") from error
+    return net
+
+
 def _resnet_state(arch: str, weights: str | os.PathLike) -> dict[str, torch.Tensor]:
-    """Return the float32 weights of a ResNet: ImageNet's, or those in a file."""
-    return fetch_encoder_weights(arch) if weights == "imagenet" else to_float32(load_tensors(weights)[0])
+    """Return the float32 weights of a ResNet: ImageNet's, bundled ones, or those in a file."""
+    return fetch_encoder_weights(arch) if weights == "imagenet" else to_float32(load_tensors(find_weights(weights))[0])
+
+
+def _without_third_block(arch: str, state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Leave out the third block that some files have in the last stage; a ResNet-18 works without it."""
+    return {name: value for name, value in state.items() if arch != "resnet18" or not name.startswith(prefix)}
 
 
 def save_encoder(encoder: nn.Module, path: str | os.PathLike, info: WeightsInfo | None = None) -> None:
-    """Write the weights of a ResNet U-Net's encoder in float16; see `tensors.to_half`.
+    """Write the weights of an encoder in float16; see `tensors.to_half`.
 
     Args:
-        encoder: the `encoder` of a network from `resnet_unet`, trained by `colorlib.pretraining` or within a generator.
+        encoder: the `encoder` of a network from `resnet_unet`, or a network from `rgb_resnet`, whose file serves
+            `frozen_resnet`, too.
         path: of the file; `resnet_unet(arch, weights=path)` reads it.
         info: data, commands, seconds, accuracy.
     Raises:

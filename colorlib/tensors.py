@@ -18,6 +18,7 @@ from safetensors.torch import save
 
 from colorlib.files import atomic_write
 
+BUNDLED = Path(__file__).parent / "pretrained"  # weights that come with the package
 MAX_WEIGHTS_BYTES = 2**31  # a weights file above 2 GiB is not one of ours
 CHECKPOINT_FORMAT = 2  # increase when training can't be resumed exactly from older checkpoints
 
@@ -60,6 +61,12 @@ class WeightsInfo:
             return cls(**{name: entries[name] for name in known & entries.keys()})
         except (ValueError, AttributeError, TypeError):  # not JSON, or not a dict of such entries
             return cls()
+
+
+def find_weights(path_or_name: str | os.PathLike) -> Path:
+    """Return the path of a weights file; a name without a file of that name stands for bundled weights."""
+    bundled = BUNDLED / f"{os.fspath(path_or_name)}.safetensors"
+    return bundled if bundled.is_file() and not Path(path_or_name).is_file() else Path(path_or_name)
 
 
 def save_tensors(tensors: Mapping[str, torch.Tensor], path: str | os.PathLike, metadata: Mapping[str, str]) -> None:

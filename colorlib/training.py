@@ -111,7 +111,7 @@ def fit_reconstruction(
         raise ValueError("label_weight needs a UNet, and loaders made with labels=True.")
     if (encoder_lr is not None or freeze) and not hasattr(generator, "encoder"):
         raise ValueError(f"encoder_lr and freeze need a generator with an encoder, not a {type(generator).__name__}.")
-    device = loaders.train.rgb.device
+    device = loaders.train.device
     generator.to(device, memory_format=torch.channels_last)
     trained = {"generator": generator}
     if label_weight:
@@ -281,7 +281,7 @@ def fit_gan(
     loss_d, loss_g = pick(ADVERSARIAL, adversarial)
     betas = tuple(float(beta) for beta in betas)  # Adam refuses (0, 0.99)
     for net in (generator, discriminator):
-        net.to(loaders.train.rgb.device, memory_format=torch.channels_last).train()
+        net.to(loaders.train.device, memory_format=torch.channels_last).train()
     averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True)
     optimizers = [
         torch.optim.Adam(net.parameters(), lr, betas=betas) for net, lr in ((generator, lr_g), (discriminator, lr_d))

@@ -2,13 +2,20 @@
 
 import json
 import os
-from importlib.resources import files as package_files
-from pathlib import Path
 
 from torch import nn
 
 from colorlib.resnet import ResNetUNet, SlimResNetUNet
-from colorlib.tensors import WeightsError, WeightsInfo, load_tensors, save_tensors, to_float32, to_half
+from colorlib.tensors import (
+    BUNDLED,
+    WeightsError,
+    WeightsInfo,
+    find_weights,
+    load_tensors,
+    save_tensors,
+    to_float32,
+    to_half,
+)
 from colorlib.unet import UNet
 
 # class name in a recipe -> what builds it
@@ -54,7 +61,7 @@ def load_generator(path_or_name: str | os.PathLike) -> nn.Module:
 
 def load_with_info(path_or_name: str | os.PathLike) -> tuple[nn.Module, WeightsInfo]:
     """Load a generator as `load_generator` does, and return it together with the file's info."""
-    path = _find(path_or_name)
+    path = find_weights(path_or_name)
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT or metadata.get("class") not in BUILDERS:
         raise WeightsError(f"{path}: these weights were not saved by colorlib.save_generator.")
@@ -72,20 +79,9 @@ def read_info(path_or_name: str | os.PathLike) -> WeightsInfo:
     Raises:
         WeightsError: no such file or name, or not a safetensors file.
     """
-    return WeightsInfo.from_metadata(load_tensors(_find(path_or_name))[1])
+    return WeightsInfo.from_metadata(load_tensors(find_weights(path_or_name))[1])
 
 
 def bundled_names() -> list[str]:
     """Return the names of the generators that come with the package."""
-    return sorted(file.stem for file in _bundled_folder().glob("*.safetensors"))
-
-
-def _bundled_folder() -> Path:
-    return Path(str(package_files("colorlib"))) / "pretrained"
-
-
-def _find(path_or_name: str | os.PathLike) -> Path:
-    bundled = _bundled_folder() / f"{os.fspath(path_or_name)}.safetensors"
-    if Path(path_or_name).is_file() or not bundled.is_file():
-        return Path(path_or_name)
-    return bundled
+    return sorted(file.stem for file in BUNDLED.glob("*.safetensors") if not file.stem.endswith("-encoder"))

@@ -273,3 +273,14 @@ def test_labels_need_class_folders(tmp_path, folder):
         make_loaders("scenes", labels=True)
     with pytest.raises(ValueError, match="no class folders"):
         make_loaders(folder / "sub", size=32, labels=True)
+
+
+def test_workers_prepare_the_same_batches_and_draw_no_random_numbers():
+    options = {"size": 32, "n_train": 24, "n_test": 4, "vary_tone": True}
+    alone, with_workers = (make_loaders("scenes", workers=n, **options).train for n in (0, 2))
+    torch.manual_seed(0)
+    for epoch in (0, 1):
+        for one, other in zip(alone.epoch(epoch, start=2), with_workers.epoch(epoch, start=2), strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    drawn = torch.rand(1)
+    assert torch.equal(drawn, torch.rand(1, generator=torch.Generator().manual_seed(0)))

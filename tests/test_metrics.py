@@ -9,7 +9,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 from torch import nn
 
-from colorlib import metrics
+from colorlib import data, metrics
 from colorlib.color import AB_SCALE
 
 # Sharma, Wu and Dalal 2005, table 1: L1 a1 b1 L2 a2 b2 ΔE.
@@ -394,3 +394,25 @@ def test_evaluate_refuses_masks_of_other_images():
         metrics.evaluate(metrics.gray, Batches(L[:2], ab[:2], 2, masks))
     with pytest.raises(ValueError, match="objects and ambiguous"):
         metrics.evaluate(metrics.gray, Batches(L.repeat(2, 1, 1, 1), ab.repeat(2, 1, 1, 1), 3, masks))
+
+
+def test_without_perceptual_scores_the_others_are_the_same():
+    loader = data.make_loaders("scenes", size=32, n_train=1, n_test=6).test
+    everything, some = metrics.evaluate(metrics.gray, loader), metrics.evaluate(metrics.gray, loader, perceptual=False)
+    assert some == {key: value for key, value in everything.items() if key.split("/")[0] not in NEED_REFERENCE}
+    assert some.keys() < everything.keys()
+
+
+NEED_REFERENCE = ("delta_e2000", "psnr", "ssim")
+
+
+def test_correlation_is_that_of_numpy_without_the_means_of_the_images():
+    generator = torch.Generator().manual_seed(0)
+    ab, other = (torch.rand(5, 2, 16, 16, generator=generator) for _ in range(2))
+    ab_pred = 0.3 * ab + other + torch.rand(5, 2, 1, 1, generator=generator)  # with a tint of each image
+    batches = [(ab_pred[:3], ab[:3]), (ab_pred[3:], ab[3:])]  # the prediction stands in for L
+    centered = [(x - x.mean((2, 3), keepdim=True)).flatten().numpy() for x in (ab_pred, ab)]
+    assert metrics.ab_correlation(lambda x: x, batches) == pytest.approx(np.corrcoef(*centered)[0, 1], abs=1e-6)
+    assert metrics.ab_correlation(lambda x: 2 * x + 0.1, batches) == pytest.approx(
+        metrics.ab_correlation(lambda x: x, batches)
+    )

@@ -11,8 +11,8 @@ from colorlib import __main__ as cli
 from colorlib.batches import Batches
 from colorlib.data import Loaders, make_loaders
 from colorlib.lessons.scene_labels import LABELS, labels_of, scene_label_loaders
-from colorlib.pretraining import GrayClassifier, fit_classifier, label_accuracy
-from colorlib.resnet import normalize_gray
+from colorlib.pretraining import GrayClassifier, PhotoClassifier, fit_classifier, label_accuracy
+from colorlib.resnet import IMAGENET_MEAN, IMAGENET_STD, frozen_resnet, normalize_gray, rgb_resnet
 from colorlib.scenes import KINDS
 
 
@@ -63,6 +63,35 @@ def test_accuracy_leaves_out_images_without_a_label():
     nn.init.zeros_(always_one[1].weight)
     always_one[1].bias.data = torch.tensor([0.0, 1.0])
     assert label_accuracy(always_one, loader) == pytest.approx(2 / 3)
+
+
+class MeanOfChannels(nn.Module):
+    """In place of a ResNet: the mean of each RGB channel, in as many features as a ResNet has."""
+
+    def forward(self, x):
+        return x.mean((2, 3)).repeat(1, 171)[:, :512]
+
+
+def test_a_photo_classifier_learns_from_color_and_from_gray_versions(loaders):
+    """In training every second image is gray; in eval mode none is, unless ab is left out."""
+    net = PhotoClassifier(MeanOfChannels(), 3)
+    net.head = nn.Identity()
+    L, ab = loaders.valid.first(6)
+    rgb = loaders.valid.rgb[:6] / 255
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    in_color = ((rgb - mean) / std).mean((2, 3))
+    gray = net.eval()(L)[:, :3]
+    assert torch.allclose(net(L, ab)[:, :3], in_color, atol=1e-3)
+    raw = gray * std.flatten() + mean.flatten()
+    assert torch.allclose(raw, raw.mean(1, keepdim=True).expand(-1, 3), atol=1e-3)  # R = G = B
+    trained = net.train()(L, ab)[:, :3]
+    assert torch.allclose(trained[1::2], in_color[1::2], atol=1e-3)
+    assert torch.allclose(trained[::2], gray[::2], atol=1e-3)
+
+
+def test_a_photo_classifier_is_scored_in_color_and_in_gray(loaders):
+    history = fit_classifier(PhotoClassifier(MeanOfChannels(), 3), loaders, epochs=1)
+    assert {"valid_accuracy", "valid_accuracy/color"} <= history.rows[0].keys()
 
 
 def test_labels_and_a_known_loss_are_needed(loaders):
@@ -143,8 +172,17 @@ def test_the_command_trains_an_encoder_that_a_resnet_starts_from(folder, tmp_pat
     given = colorlib.resnet_unet("resnet18", weights).encoder
     assert all(torch.equal(a, b) for a, b in zip(net.encoder.parameters(), given.parameters()))
 
+    # One file serves gray images, with its first layer summed, and RGB images. A second training starts from it.
+    rgb = rgb_resnet("resnet18", weights)
+    assert torch.allclose(rgb.conv1.weight.sum(1, keepdim=True), net.encoder[0].weight, atol=1e-3)
+    assert torch.equal(frozen_resnet("resnet18", weights)[0][0].weight, rgb.conv1.weight)
+    again = ["--model", "encoder", "--encoder", str(weights), "--lr", "0", "--out", str(tmp_path / "again")]
+    assert cli.main([*common, *again]) == 0
+    same = rgb_resnet("resnet18", tmp_path / "again" / "encoder.safetensors")
+    assert torch.equal(same.conv1.weight, rgb.conv1.weight)
+
     for arguments in (["--epochs", "0"], ["--init", str(weights)]):
         assert cli.main([*common, *arguments, "--model", "encoder", "--out", str(tmp_path / "none")]) == 1
-        assert "--model encoder starts from random numbers" in capsys.readouterr().err
+        assert "--model encoder starts from --encoder" in capsys.readouterr().err
     assert cli.main(["train", "--source", "scenes", "--model", "encoder", "--out", str(tmp_path / "none")]) == 1
     assert "no class folders" in capsys.readouterr().err

@@ -167,9 +167,9 @@ def test_ctrl_c_during_a_measurement_keeps_model_and_history(loaders, tmp_path, 
     torch.manual_seed(0)
     whole = fit_reconstruction(tiny_net(), loaders, epochs=2)
 
-    def evaluate(generator, loader):
+    def evaluate(generator, loader, perceptual):
         interrupt(pending.pop() if pending else 0)
-        return real(generator, loader)
+        return real(generator, loader, perceptual)
 
     monkeypatch.setattr(loop, "evaluate", evaluate)
     torch.manual_seed(0)
