@@ -10,8 +10,8 @@ from PIL import Image
 from colorlib import show
 from colorlib.colorizer import Colorizer
 from colorlib.lessons.aging import age
-from colorlib.lessons.environment import upload_limit, upload_warning
 from colorlib.lessons.widgets import FigurePanel
+from colorlib.lessons.widgets.file_buttons import MAX_UPLOAD
 from colorlib.lessons.widgets.photo_panel import PhotoPanel, as_image, color_error_map, own_photo, shrink
 
 SHEET_SIZES = (48, 64, 96, 128, 192)  # render sizes, pixels
@@ -100,5 +100,4 @@ def blend_explorer(draw: Callable[[float], Figure]) -> FigurePanel:
 
 def photo_app(colorizer: Colorizer) -> PhotoPanel:
     """Return the app: upload, before and after, render size, saturation, download. Nothing is written to disk."""
-    note = upload_warning() or f"Choose a photo of up to {upload_limit() // 2**20} MB to begin."
-    return own_photo(colorizer, note)
+    return own_photo(colorizer, f"Choose a photo of up to {MAX_UPLOAD // 2**20} MB to begin.")
