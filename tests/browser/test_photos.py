@@ -1,7 +1,9 @@
 """Chapter 00, the app and their photo panel, in JupyterLab and Voila: upload a photo, download it colored."""
 
 import io
+import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +134,42 @@ def test_visitors_of_the_app_do_not_see_each_other(app, tmp_path):
     assert "bob.png" in text["bob"] and "ann.png" not in text["bob"] and "bob.png" not in text["ann"]
     for name, panel in panels.items():
         assert panel.download()[0] == f"{name}-colored.jpg"
+    assert app.page_errors == []
+
+
+def kernel_of(page):
+    """Return the id of the kernel of a page of the app."""
+    return json.loads(page.locator("#jupyter-config-data").text_content())["kernelId"]
+
+
+def is_running(kernel, page):
+    """Ask the server, from a page of the app, whether a kernel is running."""
+    status = page.evaluate("kernel => fetch(`/api/kernels/${kernel}`).then(answer => answer.status)", kernel)
+    assert status in (200, 404)
+    return status == 200
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_the_kernel_of_a_visitor_who_leaves_is_stopped_and_others_go_on(app, tmp_path, busy):
+    photo = tmp_path / "photo.jpg"
+    Image.fromarray(np.zeros((4000, 6000, 3), np.uint8)).save(photo)
+    ann, bob = Panel(app.visit(path=APP)), Panel(app.visit(path=APP))
+    tab = ann.page.context.new_page()  # of the same visitor, with the same cookies
+    tab.goto(ann.page.url)
+    Panel(tab)
+    left, others = kernel_of(ann.page), [kernel_of(bob.page), kernel_of(tab)]
+    ann.upload(photo, "photo.jpg: 6000 × 4000 pixels")
+    if busy:
+        ann.root.locator(".t-download").first.click()
+        ann.root.locator(".t-status", has_text="coloring the photo at full size").wait_for()
+    assert is_running(left, bob.page)
+    ann.page.close(run_before_unload=True)
+    deadline = time.monotonic() + 60
+    while is_running(left, bob.page) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not is_running(left, bob.page)
+    assert all(is_running(kernel, bob.page) for kernel in others)
+    bob.upload(photo, "photo.jpg: 6000 × 4000 pixels")
     assert app.page_errors == []
 
 
