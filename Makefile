@@ -14,9 +14,6 @@ BIN := $(VENV)/bin
 # What make test, make notebooks and CI run with; a notebook's committed outputs are made with these too.
 QUICK := COLORLIB_RUN=quick TQDM_DISABLE=1
 
-# Bytes an uploaded photo may have, for the app to tell; voila.json sets it.
-UPLOAD_LIMIT := 104857600
-
 .DEFAULT_GOAL := help
 .PHONY: help lab app test lint notebooks experiments bench fuzz clean
 
@@ -94,7 +91,7 @@ lab: $(STAMP)
 	esac; \
 	exec "$(BIN)/python" -m jupyterlab "$$@" --LabApp.default_url="/lab/tree/$$first" $(LAB_ARGS)
 
-# Every visitor gets a kernel of their own. voila.json, which Voila reads from here, has its other settings.
+# Every visitor gets a kernel of their own. voila.json, which Voila reads from here, says when an abandoned one ends.
 app: $(STAMP)
 	@set -e; set --; \
 	case "$$(uname -s)" in \
@@ -102,8 +99,7 @@ app: $(STAMP)
 	        echo "No browser here: open the address below in one of yours."; set -- --no-browser; \
 	    fi ;; \
 	esac; \
-	COLORLIB_UPLOAD_LIMIT=$(UPLOAD_LIMIT) exec "$(BIN)/python" -m voila notebooks/app.ipynb \
-	    --Voila.ip=127.0.0.1 "$$@" $(APP_ARGS)
+	exec "$(BIN)/python" -m voila notebooks/app.ipynb --Voila.ip=127.0.0.1 "$$@" $(APP_ARGS)
 
 test: $(STAMP)
 	"$(BIN)/python" -m pytest tests

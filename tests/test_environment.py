@@ -1,4 +1,4 @@
-"""The check of the machine in chapter 00, and the warning about uploads."""
+"""The check of the machine in chapter 00."""
 
 import re
 import shutil
@@ -6,7 +6,6 @@ import sys
 from importlib import metadata
 from types import SimpleNamespace
 
-import pytest
 import torch
 
 from colorlib.lessons import environment
@@ -14,7 +13,7 @@ from colorlib.lessons import environment
 
 def test_every_line_is_ok_or_says_what_to_do():
     lines = environment.check_environment().splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 5
     assert all(re.match(r"\[ok\] \S|\[fix: \w.+\] \S", line) for line in lines)
 
 
@@ -39,22 +38,10 @@ def test_every_problem_is_named(monkeypatch):
     monkeypatch.setattr(torch, "ones", fail)
     monkeypatch.setattr(environment, "_free_memory", lambda: 1e9)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2e8))
-    monkeypatch.delenv(environment.UPLOAD_LIMIT_VARIABLE, raising=False)
-    python, packages, device, memory, disk, uploads = environment.check_environment().splitlines()
+    python, packages, device, memory, disk = environment.check_environment().splitlines()
     assert python.startswith("[fix: use Python 3.11 to 3.13] Python 3.")
     assert packages.startswith("[fix: run make lab")
     assert packages.endswith("] numpy is 0.1, required >=2.1; fastai is missing")
     assert device.startswith("[fix: set COLORLIB_DEVICE=cpu]") and device.endswith(" fails: no kernel image")
     assert memory == "[fix: close other programs; 3 GB should be free] memory: 1.0 GB free"
     assert disk == "[fix: make room; 1 GB should be free] disk: 0.2 GB free"
-    assert uploads == "[fix: start Jupyter with make lab] uploads: up to 10 MB per photo"
-
-
-@pytest.mark.parametrize(("value", "warned"), [(None, True), ("10485760", True), ("104857600", False), ("lots", True)])
-def test_a_low_upload_limit_is_told_in_one_sentence(monkeypatch, value, warned):
-    monkeypatch.delenv(environment.UPLOAD_LIMIT_VARIABLE, raising=False)
-    if value is not None:
-        monkeypatch.setenv(environment.UPLOAD_LIMIT_VARIABLE, value)
-    warning = environment.upload_warning()
-    assert bool(warning) == warned
-    assert not warned or (warning.count(". ") == 0 and "make lab" in warning)

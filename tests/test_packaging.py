@@ -1,5 +1,6 @@
-"""Files that describe the same thing agree: pyproject.toml, environment.yml, constraints.txt, the upload limits."""
+"""Files that describe the same thing agree: pyproject.toml, environment.yml, constraints.txt; settings exist."""
 
+import json
 import re
 import subprocess
 import tomllib
@@ -7,11 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jupyter_server.services.kernels.kernelmanager import MappingKernelManager
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from traitlets.config import Config
-
-from colorlib.lessons.environment import UPLOAD_LIMIT_VARIABLE, upload_limit
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -50,15 +49,11 @@ def test_the_workflow_runs_the_unit_tests_on_three_systems():
     assert any("pytest tests" in step.get("run", "") for step in job["steps"])
 
 
-def test_uploads_of_100_mb_work_in_the_series_and_in_the_app(monkeypatch):
-    """A larger upload vanishes without a message, so the servers allow it and the kernels know the limit."""
-    monkeypatch.setenv(UPLOAD_LIMIT_VARIABLE, "1")
-    path, config, limit = ROOT / "notebooks" / "jupyter_server_config.py", Config(), 100 * 2**20
-    exec(compile(path.read_text(encoding="utf-8"), path, "exec"), {"get_config": lambda: config, "__file__": str(path)})
-    assert upload_limit() == config.ServerApp.tornado_settings["websocket_max_message_size"] == limit
-    app = yaml.safe_load((ROOT / "voila.json").read_text(encoding="utf-8"))["Voila"]
-    assert app["tornado_settings"]["websocket_max_message_size"] == limit
-    assert f"UPLOAD_LIMIT := {limit}" in (ROOT / "Makefile").read_text(encoding="utf-8")
+def test_voila_json_has_settings_that_exist():
+    """A misspelled setting would be ignored without a word, and abandoned kernels would stay."""
+    settings = json.loads((ROOT / "voila.json").read_text(encoding="utf-8"))
+    assert list(settings) == [MappingKernelManager.__name__]
+    assert set(settings["MappingKernelManager"]) <= set(MappingKernelManager.class_trait_names(config=True))
 
 
 def test_no_file_names_a_home_folder_or_a_package_index():

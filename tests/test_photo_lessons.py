@@ -1,7 +1,6 @@
 """Chapters 00 and 07: aging, the map of the series, the photo panel, contact sheets and the app."""
 
 import base64
-import datetime
 import io
 import json
 import re
@@ -14,8 +13,8 @@ from PIL import ExifTags, Image
 
 import colorlib
 from colorlib.color import rgb_to_lab, to_tensor
-from colorlib.lessons import aging, environment, series
-from colorlib.lessons.widgets import first_photo, photo_panel, your_photos
+from colorlib.lessons import aging, series
+from colorlib.lessons.widgets import file_buttons, first_photo, photo_panel, your_photos
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +29,21 @@ def colorizer():
     return colorlib.Colorizer(colorlib.UNet(base_channels=8, n_down=2), render_size=64, device="cpu")
 
 
-def uploaded(name, content):
-    """Return the value of a FileUpload after a file was chosen."""
-    now = datetime.datetime.now(datetime.UTC)
-    return ({"name": name, "type": "", "size": len(content), "content": memoryview(content), "last_modified": now},)
+def pieces(name, content, size=2**22, number=0.5):
+    """Return the messages, and their buffers, in which the page sends a file."""
+    message = {"upload": number, "name": name, "size": len(content)}
+    starts = range(0, max(1, len(content)), size)
+    return [(message | {"start": start}, [memoryview(content[start : start + size])]) for start in starts]
+
+
+def send(panel, messages):
+    for message, buffers in messages:
+        panel.upload.receive(panel.upload, message, buffers)
+
+
+def upload(panel, name, content):
+    """Send a file to a panel as its page does."""
+    send(panel, pieces(name, content))
 
 
 def jpeg(width, height, **options):
@@ -160,7 +170,7 @@ def test_what_a_jpeg_cannot_hold_is_downloaded_as_png(colorizer, made, monkeypat
     content, size = made()
     panel, sent = photo_panel.own_photo(colorizer), []
     monkeypatch.setattr(panel.download, "send", lambda message, buffers: sent.append((message, *buffers)))
-    panel.upload.value = uploaded("Oma 12.05.1932", content)
+    upload(panel, "Oma 12.05.1932", content)
     assert panel.status.value == f"Oma 12.05.1932: {size[0]} × {size[1]} pixels"
     panel.download.send_file(panel.download, {}, [])
     [(message, file)] = sent
@@ -185,9 +195,9 @@ def test_the_panel_redraws_for_each_control(colorizer, photo):
 def test_an_uploaded_photo_can_be_downloaded_colored_at_full_size(colorizer):
     panel = photo_panel.own_photo(colorizer)
     assert not panel.download.ready
-    panel.upload.value = uploaded("ann.jpg", jpeg(900, 300))
+    upload(panel, "ann.jpg", jpeg(900, 300))
     assert panel.status.value == "ann.jpg: 900 × 300 pixels" and panel.download.ready
-    assert panel.upload.value == ()
+    assert not panel.upload.file, "the memory is freed"
     name, file = panel.make_file()
     assert name == "ann-colored.jpg" and Image.open(io.BytesIO(file)).size == (900, 300)
 
@@ -196,14 +206,14 @@ def test_an_upload_is_rotated_upright(colorizer):
     exif = Image.Exif()
     exif[274] = 6  # the camera was rotated
     panel = photo_panel.own_photo(colorizer)
-    panel.upload.value = uploaded("tall.jpg", jpeg(300, 200, exif=exif))
+    upload(panel, "tall.jpg", jpeg(300, 200, exif=exif))
     assert panel.status.value == "tall.jpg: 200 × 300 pixels"
 
 
 @pytest.mark.parametrize("size", [(4000, 2), (1, 300), (3, 2)])
 def test_odd_shapes_can_be_uploaded(colorizer, size):
     panel = photo_panel.own_photo(colorizer)
-    panel.upload.value = uploaded("odd", jpeg(*size))
+    upload(panel, "odd", jpeg(*size))
     assert panel.status.value == f"odd: {size[0]} × {size[1]} pixels"
     name, file = panel.make_file()
     assert name == "odd-colored.jpg" and Image.open(io.BytesIO(file)).size == size
@@ -217,13 +227,50 @@ def test_the_slider_includes_the_render_size_of_the_colorizer():
 @pytest.mark.parametrize("content", [b"<html>no photo</html>", b"", jpeg(400, 400)[:3000]])
 def test_a_corrupt_upload_is_explained_and_the_panel_keeps_working(colorizer, content):
     panel = photo_panel.own_photo(colorizer)
-    panel.upload.value = uploaded("good.jpg", jpeg(60, 40))
+    upload(panel, "good.jpg", jpeg(60, 40))
     picture = panel.picture.value
-    panel.upload.value = uploaded("<b>.jpg", content)
+    upload(panel, "<b>.jpg", content)
     assert panel.status.value.startswith("&lt;b&gt;.jpg is ") and panel.status.value.count(".") <= 3
     assert panel.picture.value == picture and panel.name == "good.jpg"
-    panel.upload.value = uploaded("next.jpg", jpeg(50, 40))
+    upload(panel, "next.jpg", jpeg(50, 40))
     assert panel.status.value == "next.jpg: 50 × 40 pixels"
+
+
+def test_a_file_is_uploaded_in_pieces(colorizer):
+    panel = photo_panel.own_photo(colorizer)
+    messages = pieces("ann.jpg", jpeg(60, 40), size=100)
+    send(panel, messages[:-1])
+    assert len(messages) > 3 and panel.photo is None and panel.upload.file
+    send(panel, messages[-1:])
+    assert panel.status.value == "ann.jpg: 60 × 40 pixels" and not panel.upload.file
+
+
+def test_an_upload_that_lost_pieces_is_explained_once(colorizer):
+    panel, told = photo_panel.own_photo(colorizer), []
+    panel.upload.tell = told.append
+    messages = pieces("ann.jpg", jpeg(60, 40), size=100)
+    send(panel, messages[:1] + messages[2:])
+    assert told == ["ann.jpg arrived incomplete, because the connection was interrupted: upload it again."]
+    assert panel.photo is None and not panel.upload.file
+    upload(panel, "ann.jpg", jpeg(60, 40))
+    assert panel.status.value == "ann.jpg: 60 × 40 pixels"
+
+
+def test_an_upload_replaces_the_one_in_progress(colorizer):
+    panel = photo_panel.own_photo(colorizer)
+    ann, bob = (
+        pieces(name, jpeg(*size), 100, number) for name, size, number in (("ann", (60, 40), 1), ("bob", (9, 5), 2))
+    )
+    send(panel, [*ann[:2], bob[0], ann[2], *bob[1:], *ann[3:]])
+    assert panel.status.value == "bob: 9 × 5 pixels" and not panel.upload.file
+
+
+def test_too_large_a_file_is_refused_and_the_panel_keeps_working(colorizer):
+    panel = photo_panel.own_photo(colorizer)
+    send(panel, [({"upload": 1, "name": "<b>.tif", "size": file_buttons.MAX_UPLOAD + 1, "start": 0}, [])])
+    assert panel.status.value == "&lt;b&gt;.tif is larger than 100 MB."
+    upload(panel, "ann.jpg", jpeg(60, 40))
+    assert panel.status.value == "ann.jpg: 60 × 40 pixels"
 
 
 def test_an_error_while_coloring_is_explained(colorizer, photo, monkeypatch):
@@ -355,8 +402,5 @@ def test_an_explorer_redraws(colorizer, photo, panel, control, value):
     assert explorer.picture.value != before
 
 
-def test_the_app_says_how_large_a_photo_may_be(colorizer, monkeypatch):
-    monkeypatch.setenv(environment.UPLOAD_LIMIT_VARIABLE, "104857600")
+def test_the_app_says_how_large_a_photo_may_be(colorizer):
     assert your_photos.photo_app(colorizer).status.value == "Choose a photo of up to 100 MB to begin."
-    monkeypatch.delenv(environment.UPLOAD_LIMIT_VARIABLE)
-    assert "10 MB" in your_photos.photo_app(colorizer).status.value

@@ -46,7 +46,6 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, timeout: float = TIME
         store_widget_state=False,
     )
     environment = {**os.environ, "COLORLIB_RUN": "quick", "TQDM_DISABLE": "1"}
-    environment["COLORLIB_UPLOAD_LIMIT"] = str(100 * 2**20)  # as `make lab` sets it
     environment.pop("MPLBACKEND", None)  # the kernel then uses the inline backend, which shows the figures
     client.execute(env=environment)
 

@@ -1,6 +1,5 @@
 """A check of the machine before the first chapter: every line starts with [ok] or says what to fix."""
 
-import os
 import platform
 import shutil
 import sys
@@ -11,12 +10,10 @@ from packaging.requirements import Requirement
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # versions that the series is tested with
 MIN_MEMORY, MIN_DISK = 3e9, 1e9  # bytes: the needs of the largest chapter; space for weights and photos
-JUPYTER_UPLOAD_LIMIT = 10 * 2**20  # bytes, unless the server sets another one
-UPLOAD_LIMIT_VARIABLE = "COLORLIB_UPLOAD_LIMIT"  # set by jupyter_server_config.py and `make app`
 
 
 def check_environment() -> str:
-    """Check Python, packages, device, memory, disk and uploads; return one line for each.
+    """Check Python, packages, device, memory and disk; return one line for each.
 
     A line is "[ok] …", or "[fix: what to do] …" where a chapter would fail or run badly.
     """
@@ -28,29 +25,8 @@ def check_environment() -> str:
         (*_check_device(), "set COLORLIB_DEVICE=cpu"),
         (not memory or memory >= MIN_MEMORY, f"memory: {found}", "close other programs; 3 GB should be free"),
         (disk >= MIN_DISK, f"disk: {disk / 1e9:.1f} GB free", "make room; 1 GB should be free"),
-        (not upload_warning(), f"uploads: up to {upload_limit() // 2**20} MB per photo", "start Jupyter with make lab"),
     ]
     return "\n".join(f"[ok] {found}" if passed else f"[fix: {advice}] {found}" for passed, found, advice in checks)
-
-
-def upload_limit() -> int:
-    """Return the size limit, in bytes, for files uploaded in a widget.
-
-    The Jupyter server sets the limit. The settings of this series pass it to the kernels in an environment variable.
-    Without that variable, assume Jupyter's default of 10 MiB; larger files are dropped without a message.
-    """
-    value = os.environ.get(UPLOAD_LIMIT_VARIABLE, "")
-    return int(value) if value.isdecimal() else JUPYTER_UPLOAD_LIMIT
-
-
-def upload_warning() -> str:
-    """Return one sentence if large photos can't be uploaded, else an empty string."""
-    if upload_limit() > JUPYTER_UPLOAD_LIMIT:
-        return ""
-    return (
-        "this Jupyter drops uploads of more than 10 MB without a message: start it with make lab, or give the photo's "
-        "path instead."
-    )
 
 
 def _check_packages() -> tuple[bool, str]:

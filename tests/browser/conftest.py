@@ -300,12 +300,6 @@ class Lab:
         """Wait until an output of the notebook, or a widget in it, shows `text`."""
         page.locator(".jp-OutputArea-output", has_text=text).first.wait_for(timeout=timeout * 1000)
 
-    def upload(self, page, selector, files):
-        """Choose `files` in the FileUpload with this CSS selector."""
-        with page.expect_file_chooser() as chooser:
-            page.locator(selector).click()
-        chooser.value.set_files(files)
-
 
 @pytest.fixture
 def lab(browser, lab_server, request):

@@ -1,4 +1,4 @@
-"""The test harness, and the Jupyter settings of the series."""
+"""The test harness, with the Jupyter settings of the series."""
 
 import pytest
 
@@ -16,20 +16,6 @@ slider.observe(show, "value")
 show()
 """
 
-UPLOAD = """
-import ipywidgets
-
-upload = ipywidgets.FileUpload()
-upload.add_class("t-upload")
-received = ipywidgets.HTML("nothing yet")
-
-def show(change):
-    received.value = f"received {len(upload.value[0]['content'])} bytes"
-
-upload.observe(show, "value")
-ipywidgets.VBox([upload, received])
-"""
-
 
 def test_a_slider_moves_what_it_controls(lab):
     page = lab.run_notebook(cells=[SLIDER, "ipywidgets.VBox([slider, shown])"])
@@ -41,11 +27,3 @@ def test_a_slider_moves_what_it_controls(lab):
 def test_an_error_in_a_cell_fails_the_test(lab):
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         lab.run_notebook(cells=["1 / 0"])
-
-
-def test_a_large_photo_can_be_uploaded(lab, tmp_path):
-    photo = tmp_path / "photo.jpg"
-    photo.write_bytes(bytes(12_000_000))  # more than Jupyter's default limit, less than ours
-    page = lab.run_notebook(cells=[UPLOAD])
-    lab.upload(page, ".t-upload", photo)
-    lab.wait_for_output(page, "received 12000000 bytes")

@@ -3,20 +3,18 @@
 import base64
 import html
 import io
-import mimetypes
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager
 
-import anywidget
 import ipywidgets as widgets
 import numpy as np
-import traitlets
 from PIL import Image
 
 from colorlib.color import rgb_to_lab, to_tensor
 from colorlib.colorizer import Colorizer
 from colorlib.images import MAX_JPEG_EXIF, MAX_JPEG_SIDE, SUFFIXES, ImageReadError, open_image, write_image
 from colorlib.lessons.aging import to_luma
+from colorlib.lessons.widgets.file_buttons import DownloadButton, UploadButton
 
 PREVIEW = 720  # longer side of the images on the page, pixels; the download has full size
 RENDER_SIZES = (32, 256)  # range of the slider, pixels
@@ -93,79 +91,11 @@ def as_image(photo: np.ndarray | Image.Image) -> Image.Image:
     return photo if isinstance(photo, Image.Image) else Image.fromarray(photo)
 
 
-def read_upload(value: tuple[Mapping, ...]) -> tuple[str, Image.Image]:
-    """Read the file in the value of a `FileUpload`. Nothing is written to disk.
-
-    Returns:
-        The name of the file, and the image: RGB, upright.
-    Raises:
-        ImageReadError: the file is not an image, or is damaged; the message names it.
-    """
-    name = value[-1]["name"]
-    file = io.BytesIO(value[-1]["content"])
-    file.name = name
-    return name, open_image(file)
-
-
 def colored_name(name: str, suffix: str = ".jpg") -> str:
     """Return the file name for a colored photo: "ann.png" -> "ann-colored.jpg", "ann 5.1" -> "ann 5.1-colored.jpg"."""
     stem, dot, end = name.rpartition(".")
     known = f".{end}".lower() in SUFFIXES
     return f"{stem if stem and known else name or 'photo'}-colored{suffix}"
-
-
-class DownloadButton(anywidget.AnyWidget):
-    """A button that makes a file when it is pressed and sends it to the browser. Nothing is written to disk.
-
-    Args:
-        make: () -> name and bytes of the file, or None if there is no file to send.
-        traits: label, ready (False disables the button).
-    """
-
-    _esm = """
-    export default {
-      render({ model, el }) {
-        const button = document.createElement("button");
-        button.className = "jupyter-widgets jupyter-button widget-button t-download";
-        const update = () => {
-          button.textContent = model.get("busy") ? "making the file …" : model.get("label");
-          button.disabled = model.get("busy") || !model.get("ready");
-        };
-        const save = (message, [content]) => {
-          const url = URL.createObjectURL(new Blob([content], { type: message.type }));
-          Object.assign(document.createElement("a"), { href: url, download: message.name }).click();
-          setTimeout(() => URL.revokeObjectURL(url), 60000);
-        };
-        button.onclick = () => model.send({});
-        button.style.width = "auto";
-        model.on("change", update);
-        model.on("msg:custom", save);
-        update();
-        el.append(button);
-        return () => { model.off("change", update); model.off("msg:custom", save); };
-      },
-    };
-    """
-    label = traitlets.Unicode("Download").tag(sync=True)
-    ready = traitlets.Bool(False).tag(sync=True)
-    busy = traitlets.Bool(False).tag(sync=True)
-
-    def __init__(self, make: Callable[[], tuple[str, bytes] | None], **traits):
-        super().__init__(**traits)
-        self.make = make
-        self.on_msg(self.send_file)
-
-    def send_file(self, widget, content: dict, buffers: list) -> None:
-        """Make the file and send it to the page; called when the button is pressed."""
-        if not self.ready:
-            return
-        self.busy = True
-        try:
-            if made := self.make():
-                kind = mimetypes.guess_type(made[0])[0] or "application/octet-stream"
-                self.send({"name": made[0], "type": kind}, buffers=[made[1]])
-        finally:
-            self.busy = False
 
 
 class PhotoPanel(widgets.VBox):
@@ -192,7 +122,7 @@ class PhotoPanel(widgets.VBox):
         self.photos = {name: as_image(photo) for name, photo in (photos or {}).items()}
         self.name, self.photo = "", None
         self.choice = widgets.Dropdown(options=list(self.photos), description="photo")
-        self.upload = widgets.FileUpload(accept="image/*", description="Upload a photo", layout={"width": "auto"})
+        self.upload = UploadButton(self.take_upload, self.tell)
         smallest, largest = RENDER_SIZES[0], max(RENDER_SIZES[1], colorizer.render_size)
         self.render_size = widgets.IntSlider(
             colorizer.render_size, smallest, largest, 8, description="render size", continuous_update=False
@@ -207,7 +137,7 @@ class PhotoPanel(widgets.VBox):
         self.picture = widgets.HTML()
         self.render_size.tooltip = "shorter side of the small copy that the network sees, in pixels"
         self.saturation.tooltip = "1 is what the network predicts, 0 is gray, 2 is twice as colorful"
-        for name in ("choice", "upload", "render_size", "saturation", "left", "status", "picture"):
+        for name in ("choice", "render_size", "saturation", "left", "status", "picture"):
             getattr(self, name).add_class(f"t-{name}")
         source = [*([self.choice] if photos else []), *([self.upload] if upload else [])]
         super().__init__(
@@ -219,7 +149,6 @@ class PhotoPanel(widgets.VBox):
             ]
         )
         self.choice.observe(self.choose, names="value")
-        self.upload.observe(self.take_upload, names="value")
         for control in (self.render_size, self.saturation, self.left):
             control.observe(self.redraw, names="value")
         if self.photos:
@@ -230,15 +159,15 @@ class PhotoPanel(widgets.VBox):
         self.name, self.photo = self.choice.value, self.photos[self.choice.value]
         self.redraw()
 
-    def take_upload(self, change=None) -> None:
-        """Show the uploaded photo, or say in one sentence why it can't be shown."""
-        value = self.upload.value
-        if not value:
-            return
-        with self.reporting(f"reading {value[-1]['name']} …"):
-            self.name, self.photo = read_upload(value)
+    def tell(self, sentence: str) -> None:
+        """Show a sentence as the status."""
+        self.status.value = html.escape(sentence)
+
+    def take_upload(self, file: io.BytesIO) -> None:
+        """Show an uploaded photo, or say in one sentence why it can't be shown."""
+        with self.reporting(f"reading {file.name} …"):
+            self.name, self.photo = file.name, open_image(file)
             self.draw()
-        self.upload.value = ()  # free the bytes; the same file can be uploaded again
 
     def redraw(self, change=None) -> None:
         """Color the photo with the current settings and show it."""
@@ -267,15 +196,15 @@ class PhotoPanel(widgets.VBox):
     @contextmanager
     def reporting(self, action: str):
         """Show `action` as the status, then the name and size of the photo, or one sentence if an error is raised."""
-        self.status.value = html.escape(action)
+        self.tell(action)
         try:
             yield
         except ImageReadError as error:
-            self.status.value = html.escape(str(error))
+            self.tell(str(error))
         except (MemoryError, RuntimeError, OSError, ValueError) as error:  # no photo may break the page
-            self.status.value = html.escape(f"{self.name} can't be colored: {error}")
+            self.tell(f"{self.name} can't be colored: {error}")
         else:
-            self.status.value = html.escape(f"{self.name}: {self.photo.width} × {self.photo.height} pixels")
+            self.tell(f"{self.name}: {self.photo.width} × {self.photo.height} pixels")
 
 
 def color_error_map(truth: np.ndarray | Image.Image, colored: np.ndarray | Image.Image) -> np.ndarray:

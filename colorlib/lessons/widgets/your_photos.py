@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import anywidget
 import ipywidgets as widgets
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,8 +11,8 @@ from PIL import Image
 from colorlib import show
 from colorlib.colorizer import Colorizer
 from colorlib.lessons.aging import age
-from colorlib.lessons.environment import upload_limit, upload_warning
 from colorlib.lessons.widgets import FigurePanel
+from colorlib.lessons.widgets.file_buttons import MAX_UPLOAD
 from colorlib.lessons.widgets.photo_panel import PhotoPanel, as_image, color_error_map, own_photo, shrink
 
 SHEET_SIZES = (48, 64, 96, 128, 192)  # render sizes, pixels
@@ -98,7 +99,29 @@ def blend_explorer(draw: Callable[[float], Figure]) -> FigurePanel:
     )
 
 
+class StopKernel(anywidget.AnyWidget):
+    """Let Voila stop the kernel of a visitor who leaves the page. It shows nothing, and does nothing in JupyterLab.
+
+    When Voila's page is closed, it asks the server to stop its kernel. The server believes only a page that repeats
+    the cookie `_xsrf`, which pages of other sites can't read. Voila 0.5 never sets that cookie, so the page does here.
+    """
+
+    _esm = """
+    export default {
+      render() {
+        const { voila, baseUrl } = document.body.dataset;
+        if (!voila || /\\b_xsrf=/.test(document.cookie)) return;
+        const bytes = Array.from(crypto.getRandomValues(new Uint8Array(16)));
+        const token = bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("");
+        const path = baseUrl.replace(/voila\\/$/, "");  // of this server only
+        document.cookie = `_xsrf=${token}; path=${path}; SameSite=Strict`;
+      },
+    };
+    """
+
+
 def photo_app(colorizer: Colorizer) -> PhotoPanel:
     """Return the app: upload, before and after, render size, saturation, download. Nothing is written to disk."""
-    note = upload_warning() or f"Choose a photo of up to {upload_limit() // 2**20} MB to begin."
-    return own_photo(colorizer, note)
+    panel = own_photo(colorizer, f"Choose a photo of up to {MAX_UPLOAD // 2**20} MB to begin.")
+    panel.children = [*panel.children, StopKernel()]
+    return panel
