@@ -13,7 +13,7 @@ from torch import nn
 from colorlib.color import join_lab, lab_to_rgb
 from colorlib.downloads import fetch_encoder_weights
 from colorlib.extras import MissingExtra
-from colorlib.tensors import WeightsError, WeightsInfo, find_weights, load_tensors, save_tensors, to_float32, to_half
+from colorlib.tensors import WeightsError, WeightsInfo, find_weights, load_tensors, save_tensors, to_bits, to_float32
 
 ENCODER_FORMAT = "colorlib encoder 1"
 ARCHS = ("resnet18", "resnet34")
@@ -239,19 +239,21 @@ def _without_third_block(arch: str, state: dict[str, torch.Tensor], prefix: str)
     return {name: value for name, value in state.items() if arch != "resnet18" or not name.startswith(prefix)}
 
 
-def save_encoder(encoder: nn.Module, path: str | os.PathLike, info: WeightsInfo | None = None) -> None:
-    """Write the weights of an encoder in float16; see `tensors.to_half`.
+def save_encoder(encoder: nn.Module, path: str | os.PathLike, info: WeightsInfo | None = None, bits: int = 16) -> None:
+    """Write the weights of an encoder.
 
     Args:
         encoder: the `encoder` of a network from `resnet_unet`, or a network from `rgb_resnet`, whose file serves
             `frozen_resnet`, too.
         path: of the file; `resnet_unet(arch, weights=path)` reads it.
         info: data, commands, seconds, accuracy.
+        bits: per weight; see `tensors.to_bits`.
     Raises:
+        ValueError: another number of bits than 8, 16 or 32.
         OSError: the file can't be written.
     """
     metadata = {"format": ENCODER_FORMAT} | (info or WeightsInfo()).to_metadata()
-    save_tensors(to_half(encoder.state_dict()), path, metadata)
+    save_tensors(to_bits(encoder.state_dict(), bits), path, metadata)
 
 
 def encoder_state(resnet_state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

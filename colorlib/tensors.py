@@ -19,6 +19,7 @@ from safetensors.torch import save
 from colorlib.files import atomic_write
 
 BUNDLED = Path(__file__).parent / "pretrained"  # weights that come with the package
+STEP = ":step"  # ending of the name of a tensor with the steps of int8 weights
 MAX_WEIGHTS_BYTES = 2**31  # a weights file above 2 GiB is not one of ours
 CHECKPOINT_FORMAT = 2  # increase when training can't be resumed exactly from older checkpoints
 
@@ -108,14 +109,48 @@ def _checksum(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) 
     return f"{crc:08x}"
 
 
-def to_half(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the weights in float16, except one-dimensional ones: a BatchNorm variance can exceed float16's range."""
-    return {name: t.half() if t.is_floating_point() and t.ndim > 1 else t for name, t in tensors.items()}
+def to_bits(tensors: Mapping[str, torch.Tensor], bits: int) -> dict[str, torch.Tensor]:
+    """Round floating point weights to save space; `to_float32` undoes it, except for the rounding.
+
+    One-dimensional tensors stay as they are: they are small, and a BatchNorm variance can exceed float16's range.
+
+    Args:
+        tensors: named weights.
+        bits: 32 changes nothing; 16 is float16; 8 is int8, with one float32 step per output channel in an added tensor
+            "<name>:step".
+    Raises:
+        ValueError: another number of bits.
+    """
+    if bits not in (8, 16, 32):
+        raise ValueError(f"bits is 8, 16 or 32, got {bits}.")
+    rounded = {}
+    for name, value in tensors.items():
+        if bits == 32 or value.ndim < 2 or not value.is_floating_point():
+            rounded[name] = value
+        elif bits == 16:
+            rounded[name] = value.half()
+        else:
+            step = value.detach().float().flatten(1).abs().amax(dim=1) / 127
+            rounded[name] = (value / _per_channel(step.clamp(min=1e-12), value)).round().to(torch.int8)
+            rounded[name + STEP] = step
+    return rounded
 
 
 def to_float32(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return every floating point tensor as float32."""
-    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    """Return every floating point tensor as float32, and int8 weights from `to_bits` multiplied by their steps."""
+    restored = {}
+    for name, value in tensors.items():
+        if name.endswith(STEP):
+            continue
+        step = tensors.get(name + STEP)
+        if step is not None:
+            value = value.float() * _per_channel(step, value)
+        restored[name] = value.float() if value.is_floating_point() else value
+    return restored
+
+
+def _per_channel(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return values.view(-1, *[1] * (weights.ndim - 1))
 
 
 def pack_checkpoint(state: dict) -> bytes:

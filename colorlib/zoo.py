@@ -13,8 +13,8 @@ from colorlib.tensors import (
     find_weights,
     load_tensors,
     save_tensors,
+    to_bits,
     to_float32,
-    to_half,
 )
 from colorlib.unet import UNet
 
@@ -24,7 +24,7 @@ FORMAT = "colorlib generator 1"
 
 
 def save_generator(
-    generator: nn.Module, path: str | os.PathLike, info: WeightsInfo | None = None, half: bool = False
+    generator: nn.Module, path: str | os.PathLike, info: WeightsInfo | None = None, bits: int = 32
 ) -> None:
     """Write a generator's weights and recipe as one safetensors file, atomically.
 
@@ -32,8 +32,9 @@ def save_generator(
         generator: a network of colorlib; its class and its `recipe` (keyword arguments) go into the header.
         path: file to write; usually ends in `.safetensors`.
         info: metadata for the header: render size, data, commands, seconds, scores.
-        half: store the weights in float16, in half the space; see `tensors.to_half`.
+        bits: per weight: 32, or 16 or 8 to save space; see `tensors.to_bits`.
     Raises:
+        ValueError: another number of bits.
         TypeError: the network's class is not one that `load_generator` can build.
         OSError: the file can't be written.
     """
@@ -42,8 +43,7 @@ def save_generator(
         raise TypeError(f"{name} is not a generator of colorlib; those are: {', '.join(BUILDERS)}.")
     metadata = {"format": FORMAT, "class": name, "recipe": json.dumps(generator.recipe)}
     metadata |= (info or WeightsInfo()).to_metadata()
-    tensors = generator.state_dict()
-    save_tensors(to_half(tensors) if half else tensors, path, metadata)
+    save_tensors(to_bits(generator.state_dict(), bits), path, metadata)
 
 
 def load_generator(path_or_name: str | os.PathLike) -> nn.Module:

@@ -11,7 +11,7 @@ from torchvision.models import resnet18
 import colorlib
 from colorlib import WeightsInfo, resnet
 from colorlib.resnet import GRAY_MEAN, GRAY_STD, encoder_state, resnet_unet, save_encoder
-from colorlib.tensors import WeightsError, load_tensors, save_tensors, to_float32, to_half
+from colorlib.tensors import WeightsError, load_tensors, save_tensors, to_bits, to_float32
 from colorlib.zoo import read_info
 
 
@@ -149,7 +149,7 @@ def rgb_file(imagenet_like, tmp_path_factory):
     state = {name: value for name, value in imagenet_like.items() if not name.endswith("num_batches_tracked")}
     extra = {name.replace("layer4.1", "layer4.2"): value.clone() for name, value in state.items() if "layer4.1" in name}
     path = tmp_path_factory.mktemp("weights") / "rgb.safetensors"
-    save_tensors(to_half({k: v for k, v in (state | extra).items() if not k.startswith("fc")}), path, {})
+    save_tensors(to_bits({k: v for k, v in (state | extra).items() if not k.startswith("fc")}, 16), path, {})
     return path
 
 

@@ -8,7 +8,15 @@ import torch
 
 import colorlib
 from colorlib import WeightsInfo, zoo
-from colorlib.tensors import WeightsError, load_checkpoint, load_tensors, save_checkpoint, save_tensors
+from colorlib.tensors import (
+    WeightsError,
+    load_checkpoint,
+    load_tensors,
+    save_checkpoint,
+    save_tensors,
+    to_bits,
+    to_float32,
+)
 
 INFO = WeightsInfo(render_size=64, data="photos", commands=("first", "second"), seconds=1.5, scores={"ab_mae": 9.25})
 
@@ -67,17 +75,18 @@ def test_info_of_other_versions(tmp_path, metadata, info):
     assert zoo.read_info(tmp_path / "w.safetensors") == info
 
 
-def test_half_precision_weights_take_half_the_space_and_load_as_float32(tmp_path):
+@pytest.mark.parametrize(("bits", "share", "off"), [(16, 0.6, 2e-3), (8, 0.4, 5e-2)])
+def test_fewer_bits_take_less_space_and_load_as_float32(tmp_path, bits, share, off):
     torch.manual_seed(0)
     net = colorlib.UNet(16, 2).eval()
     net.encoder[0][1].running_var.fill_(1e6)  # float16 ends at 65,504
-    for name, half in (("full", False), ("half", True)):
-        colorlib.save_generator(net, tmp_path / name, INFO, half=half)
-    assert (tmp_path / "half").stat().st_size < 0.6 * (tmp_path / "full").stat().st_size
-    again = colorlib.load_generator(tmp_path / "half")
+    for name, per_weight in (("full", 32), ("small", bits)):
+        colorlib.save_generator(net, tmp_path / name, INFO, bits=per_weight)
+    assert (tmp_path / "small").stat().st_size < share * (tmp_path / "full").stat().st_size
+    again = colorlib.load_generator(tmp_path / "small")
     assert {value.dtype for value in again.state_dict().values() if value.is_floating_point()} == {torch.float32}
     L = torch.rand(1, 1, 32, 32)
-    assert torch.allclose(again(L), net(L), atol=2e-3) and not torch.equal(again(L), net(L))
+    assert torch.allclose(again(L), net(L), atol=off) and not torch.equal(again(L), net(L))
 
 
 def test_a_network_in_float16_is_loaded_as_float32(tmp_path):
@@ -96,3 +105,21 @@ def test_weights_that_do_not_fit_their_recipe_and_foreign_weights_are_refused(tm
         colorlib.load_generator(tmp_path / "foreign.safetensors")
     with pytest.raises(TypeError, match="Conv2d"):
         colorlib.save_generator(torch.nn.Conv2d(1, 2, 1), tmp_path / "x.safetensors")
+
+
+def test_eight_bits_are_off_by_half_a_step_per_channel_at_most(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(6, 4, 3, 3, generator=generator) * torch.logspace(-3, 1, 6).view(-1, 1, 1, 1)
+    weight[2] = 0
+    tensors = {"weight": weight, "bias": torch.randn(6, generator=generator), "count": torch.tensor(7)}
+    save_tensors(to_bits(tensors, 8), tmp_path / "w.safetensors", {})
+    loaded, _ = load_tensors(tmp_path / "w.safetensors")
+    assert loaded["weight"].dtype == torch.int8
+    restored = to_float32(loaded)
+    assert restored.keys() == tensors.keys() and restored["count"] == 7
+    assert torch.equal(restored["bias"], tensors["bias"])
+    largest = weight.flatten(1).abs().amax(1)
+    error = (restored["weight"] - weight).flatten(1).abs().amax(1)
+    assert (error <= largest / 127 / 2 * 1.001).all() and (error[[0, 5]] > largest[[0, 5]] / 127 / 4).all()
+    with pytest.raises(ValueError, match="8, 16 or 32"):
+        to_bits(tensors, 4)

@@ -1,8 +1,10 @@
 """Add trained weights to the package: `python tools/bundle_weights.py NAME --stages L1 GAN --share S ...`
 
-The bundled weights are interpolated: (1 - S) times those of the L1 stage plus S times those of the GAN stage, as in
-Wang et al. 2018 (ESRGAN). S trades ab error for colorfulness; so does --saturation, a factor for the last layer.
-Choose both on the `valid` photos with `tools/measure_photos.py`. Weights are rounded to half precision.
+With --encoder FILE instead of --stages, add an encoder.
+
+The weights of a generator are interpolated: (1 - S) times those of the L1 stage plus S times those of the GAN stage, as
+in Wang et al. 2018 (ESRGAN). S trades ab error for colorfulness; so does --saturation, a factor for the last layer.
+Choose both on the `valid` photos with `tools/measure_photos.py`. Weights are rounded to 8 bits.
 """
 
 import argparse
@@ -10,11 +12,9 @@ import json
 import sys
 from pathlib import Path
 
-import colorlib
-from colorlib.tensors import WeightsInfo
+from colorlib.resnet import rgb_resnet, save_encoder
+from colorlib.tensors import BUNDLED, WeightsInfo
 from colorlib.zoo import load_generator, save_generator
-
-PRETRAINED = Path(colorlib.__file__).parent / "pretrained"
 
 
 def mix(first: Path, second: Path, share: float, saturation: float):
@@ -38,18 +38,23 @@ def mix(first: Path, second: Path, share: float, saturation: float):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the bundled weights, or a path ending in .safetensors to try them out")
-    parser.add_argument("--stages", nargs=2, type=Path, required=True, metavar=("L1", "GAN"))
-    parser.add_argument("--share", type=float, required=True, help="fraction of the GAN stage's weights, 0 to 1")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--stages", nargs=2, type=Path, metavar=("L1", "GAN"))
+    source.add_argument("--encoder", type=Path, help="written by colorlib train --model encoder")
+    parser.add_argument("--share", type=float, default=0.5, help="fraction of the GAN stage's weights, 0 to 1")
     parser.add_argument("--saturation", type=float, default=1.0, help="factor of the last layer (default: 1)")
-    parser.add_argument("--render-size", type=int, required=True)
+    parser.add_argument("--render-size", type=int, help="of a generator")
     parser.add_argument("--info", type=Path, help="JSON with entries of WeightsInfo: data, commands, seconds, scores")
     options = parser.parse_args()
 
     entries = json.loads(options.info.read_text()) if options.info else {}
     commands = (*entries.get("commands", ()), " ".join(["python tools/bundle_weights.py", *sys.argv[1:]]))
     info = WeightsInfo(**entries | {"render_size": options.render_size, "commands": commands})
-    path = Path(options.name) if options.name.endswith(".safetensors") else PRETRAINED / f"{options.name}.safetensors"
-    save_generator(mix(*options.stages, options.share, options.saturation), path, info, half=True)
+    path = Path(options.name) if options.name.endswith(".safetensors") else BUNDLED / f"{options.name}.safetensors"
+    if options.encoder:
+        save_encoder(rgb_resnet("resnet18", options.encoder), path, info, bits=8)
+    else:
+        save_generator(mix(*options.stages, options.share, options.saturation), path, info, bits=8)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

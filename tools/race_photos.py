@@ -132,7 +132,7 @@ def run(name: str, settings: dict, photos: torch.Tensor, valid, test, options: a
     record = settings | {"seconds": round(seconds, 1), "scores": scores_of(net, loaders.test)}
     if settings["steps"] == LONG:
         record["multiplied"] = {f: scores_of(lambda L, f=f: f * net(L), loaders.test) for f in FACTORS[1:]}
-        save_generator(net, options.out / f"{name}.weights", half=True)
+        save_generator(net, options.out / f"{name}.weights", bits=16)
     ab = predict(net, library_photos(SIZE, device).first(7)[0])
     ab = F.interpolate(ab, scale_factor=0.5, mode="area")  # the network predicts ab at half resolution anyway
     save_tensors({name: pack_ab(ab)}, options.out / f"{name}.safetensors", {})

@@ -63,7 +63,7 @@ def test_coloring_12_megapixels_beside_reading_and_saving_them(tmp_path):
     rgb = Image.effect_noise((1000, 750), 40).resize((4000, 3000), Image.Resampling.BICUBIC).convert("RGB")
     rgb.save(tmp_path / "photo.jpg", quality=92)
     colorlib.save_generator(
-        colorlib.UNet(32, 4), tmp_path / "w.safetensors", colorlib.WeightsInfo(render_size=256), half=True
+        colorlib.UNet(32, 4), tmp_path / "w.safetensors", colorlib.WeightsInfo(render_size=256), bits=16
     )
     report = "; import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     command = ["colorize", "photo.jpg", "--out", "out", "--weights", "w.safetensors", "--device", "cpu", "--overwrite"]
