@@ -184,7 +184,7 @@ def main() -> None:
         names = [name for name in runs if (options.out / f"{name}.json").exists()]
         table = {name: json.loads((options.out / f"{name}.json").read_text()) for name in names}
         ab = {name: load_tensors(options.out / f"{name}.safetensors")[0][name] for name in names if "seed 0" in name}
-        record = {"command": "python tools/race_photos.py PHOTOS OUT", "device": "NVIDIA H100", "table": table}
+        record = {"command": "python tools/race_photos.py PHOTOS OUT", "device": "NVIDIA H200", "table": table}
         return store(options.store, record, ab)
     options.until = time.time() + options.deadline
     loaders = make_loaders(str(options.folder), SIZE, BATCH_SIZE, n_test=N_TEST, store_size=STORE_SIZE)
