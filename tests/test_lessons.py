@@ -10,6 +10,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import colorlib
 from colorlib import albums, images, losses, metrics, training
@@ -91,6 +92,12 @@ def split_by(name_of, crops, n_test):
 
 def blended(old, new, share):
     return {name: (1 - share) * old[name] + share * new[name] for name in old}
+
+
+def split_rates(net: nn.Module, encoder_lr: float, lr: float) -> list[dict]:
+    encoder = list(net.encoder.parameters())
+    rest = [p for p in net.parameters() if id(p) not in {id(q) for q in encoder}]
+    return [{"params": encoder, "lr": encoder_lr}, {"params": rest, "lr": lr}]
 
 
 EXERCISES = [
@@ -216,6 +223,38 @@ EXERCISES = [
             "AttributeError": lambda w: w.no_such_thing,
         },
     ),
+    (
+        "05_resnet_encoder.ipynb",
+        check_resnet.residual,
+        {},
+        {
+            "identity path is missing": lambda x, f: torch.relu(f(x)),
+            "can be negative": lambda x, f: x + f(x),
+            "after the sum": lambda x, f: x + torch.relu(f(x)),
+            "shape should be": lambda x, f: f(x)[0],
+            "ReLU(x + f(x))": lambda x, f: x,
+            "TypeError": lambda x, f: f(),
+        },
+    ),
+    (
+        "05_resnet_encoder.ipynb",
+        check_resnet.two_groups,
+        {},
+        {
+            "in two groups": lambda net, slow, fast: [
+                {"params": list(net.encoder.parameters()), "lr": slow},
+                {"params": list(net.parameters()), "lr": fast},
+            ],
+            "in no group": lambda net, slow, fast: [
+                {"params": list(net.encoder.parameters()), "lr": slow},
+                {"params": list(net.head.parameters()), "lr": fast},
+            ],
+            "exactly the encoder's": lambda net, slow, fast: [{"params": list(net.parameters()), "lr": fast}],
+            "swapped": lambda net, slow, fast: split_rates(net, fast, slow),
+            "gets `lr`": lambda net, slow, fast: split_rates(net, slow, slow / 2),
+            "AttributeError": lambda net, slow, fast: net.body,
+        },
+    ),
 ]
 
 
@@ -230,6 +269,16 @@ def test_a_checker_tells_stub_solution_and_typical_mistakes_apart(notebook, chec
     for hint, attempt in mistakes.items():
         answer = checker(attempt)
         assert hint in answer and not answer.correct, f"{hint!r}: {answer}"
+
+
+def test_the_two_answers_of_chapter_05():
+    assert all(
+        repr(ask(None)).startswith("not attempted") for ask in (check_resnet.photos_needed, check_resnet.suffers_more)
+    )
+    assert check_resnet.photos_needed("more than 16000").correct and check_resnet.photos_needed(50_000).correct
+    assert "other curve" in check_resnet.photos_needed(3200)
+    assert check_resnet.suffers_more("random").correct and "worth keeping" in check_resnet.suffers_more("pretrained")
+    assert '"random"' in check_resnet.suffers_more(3)
 
 
 # --- widgets ----------------------------------------------------------------------------------------------------------

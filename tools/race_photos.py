@@ -68,9 +68,9 @@ def small_runs() -> dict[str, dict]:
         "random first layer": {"start": "pretrained", "trap": "first layer"} | RATES,
         "BatchNorm in eval mode": {"start": "pretrained", "trap": "eval mode"} | RATES,
         "L not normalized": {"start": "pretrained", "trap": "raw input"} | RATES,
-        "random, two rates": {"start": "random"} | RATES,
+        "fastai's decoder": {"start": "pretrained", "decoder": "fastai"} | RATES,
     }
-    fixed = {"n": 3200, "steps": 250, "batch_size": 16}
+    fixed = {"n": 1920, "steps": 120, "batch_size": 16}
     return {f"{name}, seed {seed}": fixed | {"seed": seed} | kind for seed in SEEDS for name, kind in kinds.items()}
 
 
@@ -89,7 +89,8 @@ class RawInput(nn.Module):
 def build(settings: dict, options: argparse.Namespace) -> nn.Module:
     """Return the network that a run starts with."""
     start, trap = settings["start"], settings.get("trap")
-    net = resnet_unet("resnet18", options.encoder if start == "pretrained" else None, decoder="slim")
+    weights = options.encoder if start == "pretrained" else None
+    net = resnet_unet("resnet18", weights, settings.get("decoder", "slim"))
     if trap == "first layer":
         net.encoder[0].reset_parameters()
     if trap == "eval mode":
