@@ -1,8 +1,8 @@
 # ruff: noqa: I001
 # The public names and the modules. lazy_loader, editors and type checkers read this file.
 from . import (
-    albums, batches, checkpoints, color, colorizer, config, data, decoding, downloads, extras, files, images, lessons,
-    loop, losses, metrics, patchgan, pretraining, resnet, scenes, show, srgb, tensors, training, unet, zoo,
+    albums, anatomy, batches, checkpoints, color, colorizer, config, data, decoding, downloads, extras, files, images,
+    lessons, loop, losses, metrics, patchgan, pretraining, resnet, scenes, show, srgb, tensors, training, unet, zoo,
 )  # fmt: skip
 from .color import join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_tensor
 from .colorizer import Colorizer
@@ -21,9 +21,9 @@ from .zoo import load_generator, save_generator
 __version__: str
 __all__ = [
     "Colorizer", "FeatureDiscriminator", "ImageReadError", "MissingExtra", "PatchDiscriminator", "UNet", "WeightsInfo",
-    "albums", "batches", "checkpoints", "color", "colorizer", "config", "data", "decoding", "downloads", "evaluate",
-    "extras", "files", "fit_gan", "fit_reconstruction", "gray", "images", "join_lab", "lab_to_rgb", "lessons",
-    "load_generator", "loop", "losses", "make_loaders", "metrics", "paint_scenes", "patchgan", "predict", "pretraining",
-    "read_image", "resnet", "resnet_unet", "rgb_to_lab", "save_generator", "save_image", "scenes", "show", "split_lab",
-    "srgb", "tensors", "to_tensor", "training", "unet", "zoo",
+    "albums", "anatomy", "batches", "checkpoints", "color", "colorizer", "config", "data", "decoding", "downloads",
+    "evaluate", "extras", "files", "fit_gan", "fit_reconstruction", "gray", "images", "join_lab", "lab_to_rgb",
+    "lessons", "load_generator", "loop", "losses", "make_loaders", "metrics", "paint_scenes", "patchgan", "predict",
+    "pretraining", "read_image", "resnet", "resnet_unet", "rgb_to_lab", "save_generator", "save_image", "scenes",
+    "show", "split_lab", "srgb", "tensors", "to_tensor", "training", "unet", "zoo",
 ]  # fmt: skip
