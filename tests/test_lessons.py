@@ -74,6 +74,10 @@ def numbered(ab, bins=23):
     return bins * i + j
 
 
+def lab_curve(t):
+    return torch.where(t > 0.008856, t ** (1 / 3), 7.787 * t + 16 / 116)
+
+
 def count_forward(layers):
     size = 1
     for kernel, stride in layers:
@@ -176,7 +180,7 @@ EXERCISES = [
     (
         "01_lab_color.ipynb",
         check_lab.gray_to_lightness,
-        {"torch": torch, "srgb_to_linear": srgb_to_linear},
+        {"torch": torch, "srgb_to_linear": srgb_to_linear, "f": lab_curve},
         {
             "both curves": lambda gray: 100 * gray,
             "116 f": lambda gray: 100 * srgb_to_linear(gray),
@@ -608,7 +612,8 @@ def test_chapter_00_colors_by_hand_as_the_package_does():
 
 def test_chapter_01_builds_rgb_to_lab():
     given = {"torch": torch, "color": colorlib.color}
-    definition("01_lab_color.ipynb", "srgb_to_linear", given)
+    for name in ("srgb_to_linear", "f"):
+        definition("01_lab_color.ipynb", name, given)
     by_hand = definition("01_lab_color.ipynb", "rgb_to_lab", given)
     rgb = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(by_hand(rgb).float(), rgb_to_lab(rgb), atol=1e-3)

@@ -181,16 +181,28 @@ def turned(rgb: torch.Tensor, turn: float) -> tuple[torch.Tensor, torch.Tensor]:
     return lab_to_rgb_keeping_light(lab), outside
 
 
+def gray_shifts(rgb: torch.Tensor, turn: float) -> dict[str, float]:
+    """Measure how the gray of an image (3, H, W) in [0, 1] moves when its hues are turned by `turn` degrees.
+
+    Returns:
+        "by L" and "by luma": mean |ΔL| of that gray, in Lab units; "paler": share of pixels that were made paler.
+    """
+    new, outside = turned(rgb, turn)
+    L, L_new = rgb_to_lab(rgb)[0], rgb_to_lab(new)[0]
+    luma, luma_new = (rgb_to_lab(rgb_to_luma(image).expand(3, -1, -1))[0] for image in (rgb, new))
+    moved = {"by L": (L_new - L).abs().mean().item(), "by luma": (luma_new - luma).abs().mean().item()}
+    return moved | {"paler": outside.float().mean().item()}
+
+
 def same_gray(rgb: torch.Tensor, turn: float) -> Figure:
     """Draw an image with every hue turned by `turn` degrees, its gray by L, and its gray by luma."""
-    new, outside = turned(rgb, turn)
-    L, L_new = rgb_to_lab(rgb)[:1], rgb_to_lab(new)[:1]
-    luma, luma_new = (rgb_to_lab(rgb_to_luma(image).expand(3, -1, -1))[:1] for image in (rgb, new))
-    gray = lab_to_rgb(torch.cat([L_new, torch.zeros_like(L_new).expand(2, -1, -1)]))
+    new, shifts = turned(rgb, turn)[0], gray_shifts(rgb, turn)
+    L = rgb_to_lab(new)[:1]
+    gray = lab_to_rgb(torch.cat([L, torch.zeros_like(L).expand(2, -1, -1)]))
     titles = [
-        f"turned {turn:g}°, {outside.float().mean():.0%} made paler",
-        f"gray by L: moved by {(L_new - L).abs().mean():.1f}",
-        f"gray by luma: moved by {(luma_new - luma).abs().mean():.1f}",
+        f"turned {turn:g}°, {shifts['paler']:.0%} made paler",
+        f"gray by L: moved by {shifts['by L']:.1f}",
+        f"gray by luma: moved by {shifts['by luma']:.1f}",
     ]
     return show.pictures({"": [new, gray, rgb_to_luma(new)]}, titles=titles)
 
