@@ -16,7 +16,16 @@ torch.manual_seed(0)
 colorizer = Colorizer(UNet(base_channels=8, n_down=2), render_size=64, device="cpu")
 aging_explorer(colorizer, paint_scenes(1, 128, 0).rgb[0].permute(1, 2, 0).numpy())
 """
+LAB = """
+from colorlib import paint_scenes
+from colorlib.lessons.widgets import lab_color
+one, two = paint_scenes(2, 96, 0).rgb.float() / 255
+"""
 PANELS = {
+    "dimmer": (LAB + "lab_color.light_dimmer(one)", "light"),
+    "mixer": (LAB + "lab_color.channel_mixer(one, two)", "blur_light"),
+    "hue": (LAB + "lab_color.hue_turner(one)", "turn"),
+    "gray": (LAB + "from colorlib import rgb_to_lab\nlab_color.gray_explorer(rgb_to_lab(one).flatten(1))", "L"),
     "lab": ("from colorlib.lessons.widgets.lab_color import lab_explorer\nlab_explorer()", "L"),
     "features": (
         "import torch\nfrom colorlib import resnet_unet\n"
