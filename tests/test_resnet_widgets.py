@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+import colorlib
 from colorlib.lessons import experiments
-from colorlib.lessons.widgets import photo_races
+from colorlib.lessons.widgets import patch_levels, photo_races, resnet_encoder
+from colorlib.resnet import encoder_state, normalize_gray, rgb_resnet
 
 PNG = b"\x89PNG"
 
@@ -93,3 +96,103 @@ def test_the_figures_draw_the_races_that_are_stored():
     for figure in (photo_races.race_curve(record), photo_races.plane(record), photo_races.data_size(record, ab, 100)):
         texts = [text for ax in figure.axes for text in ax.texts if text.get_text()]
         assert min(text.get_size() for text in texts) >= 7
+
+
+# --- filters and features ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nets():
+    """The same random ResNet-18, for RGB images and as the encoder of a generator for gray ones."""
+    torch.manual_seed(0)
+    rgb = rgb_resnet("resnet18", None)
+    generator = colorlib.resnet_unet("resnet18", None, decoder="slim")
+    generator.encoder.load_state_dict(encoder_state(rgb.state_dict()))
+    return {"RGB": rgb, "gray": generator}
+
+
+def test_features_are_those_of_the_layers_and_the_same_for_rgb_and_summed_filters(nets):
+    L = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    for stage, side in zip(resnet_encoder.STAGES, (32, 16, 8, 4, 2), strict=True):
+        rgb, gray = (resnet_encoder.features(net, L, stage) for net in nets.values())
+        assert rgb.shape[2:] == (side, side) and torch.allclose(rgb, gray, rtol=1e-3, atol=1e-4)
+    first = torch.relu(nets["RGB"].bn1.eval()(nets["RGB"].conv1(normalize_gray(L).expand(-1, 3, -1, -1))))
+    nets["RGB"].train()
+    assert torch.allclose(resnet_encoder.features(nets["RGB"], L, "1/2"), first, atol=1e-5)
+    batch, alone = (resnet_encoder.features(nets["gray"], some, "1/8") for some in (L, L[1]))
+    assert torch.allclose(batch[1], alone, atol=1e-5)
+    assert torch.allclose(resnet_encoder.first_filters(nets["RGB"]).sum(1, keepdim=True),
+                          resnet_encoder.first_filters(nets["gray"]), atol=1e-6)  # fmt: skip
+
+
+def test_channels_are_ordered_by_strength():
+    maps = torch.tensor([1.0, 3.0, 2.0]).view(3, 1, 1) * torch.eye(4)
+    assert resnet_encoder.by_strength(maps) == [1, 2, 0]
+
+
+def test_strongest_places_are_cut_around_the_largest_response():
+    gray = torch.zeros(2, 3, 64, 64)
+    gray[1, :, 32:40, 16:24] = 1  # the cell in row 4, column 2, of 8 × 8
+    responses = torch.zeros(2, 8, 8)
+    responses[1, 4, 2], responses[0, 0, 0] = 0.9, 0.3
+    places, shares = resnet_encoder._strongest_places(responses, gray, window=24)
+    assert shares == pytest.approx([0.9, 0.3])
+    assert places[0, 0, 32:64, 32:64].min() == 1 and places[0].sum() == 3 * 32 * 32, "the cell is in the middle"
+
+
+def test_filter_browser_reaches_every_channel(nets):
+    L = torch.rand(3, 1, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    panel = resnet_encoder.filter_browser(nets, L, ["a", "b", "c"])
+    controls, pictures = panel.controls, [bytes(panel.picture.value)]
+    assert controls["depth"].value == "1/8" and controls["rank"].max == 127
+    for name, value in (("photo", 2), ("depth", "1/32"), ("rank", 511), ("depth", resnet_encoder.FILTERS)):
+        controls[name].value = value
+        pictures.append(bytes(panel.picture.value))
+        assert pictures[-1].startswith(PNG) and pictures[-1] != pictures[-2]
+    assert controls["rank"].max == controls["rank"].value == 63
+    titles = [ax.get_title() for ax in resnet_encoder.filter_sheets(nets).axes]
+    assert titles == ["RGB: red, green, blue", "RGB: summed for gray", "gray: summed for gray"]
+
+
+# --- the discriminator's eyes -----------------------------------------------------------------------------------------
+
+
+class Vividness(nn.Module):
+    """Two levels of scores: the mean of a, and that of b."""
+
+    def forward(self, L, ab):
+        return nn.functional.avg_pool2d(ab, 8)
+
+
+def test_scores_by_level_are_those_of_the_four_versions():
+    L = torch.zeros(2, 1, 32, 32)
+    ab = torch.tensor([0.4, 0.0]).view(1, 2, 1, 1).expand(2, 2, 32, 32)
+    half = nn.Conv2d(1, 2, 1)
+    nn.init.zeros_(half.weight)
+    half.bias.data = torch.tensor([0.2, 0.1])
+    discriminator = Vividness().train()
+    scores = patch_levels.scores_by_level(discriminator, half, L, ab, turn=90)
+    means = {name: logits.mean(dim=(0, 2, 3)).tolist() for name, (_, logits) in scores.items()}
+    assert means["truth"] == pytest.approx([0.4, 0]) and means["gray"] == [0, 0]
+    assert means["turned"] == pytest.approx([0, 0.4], abs=1e-6) and means["the net"] == pytest.approx([0.2, 0.1])
+    assert discriminator.training
+    texts = [text.get_text() for text in patch_levels.level_maps(discriminator, half, L, ab, 1, 90).axes[1].texts]
+    assert texts[:4] == ["mean +0.40", "mean +0.00", "mean +0.00", "mean +0.20"]
+    panel = patch_levels.discriminator_eyes(discriminator, half, L, ab)
+    before = panel.picture.value
+    panel.controls["turn"].value = 45
+    assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
+
+
+def test_a_discriminator_learns_while_its_generator_stays():
+    torch.manual_seed(0)
+    loaders = colorlib.make_loaders("scenes", 32, 4, n_train=16, n_test=4)
+    generator, discriminator = colorlib.UNet(4, 2), colorlib.FeatureDiscriminator("photos-encoder", channels=8)
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    rows = patch_levels.train_discriminator(discriminator, generator, loaders, steps=25, lr=2e-3)
+    totals = [row["loss_d_real"] + row["loss_d_fake"] for row in rows]
+    assert len(rows) == 25 and np.mean(totals[-5:]) < 0.8 * totals[0], "more steps than batches in an epoch"
+    assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
+    L, ab = loaders.test.first(4)
+    scores = patch_levels.scores_by_level(discriminator, generator, L, ab)
+    assert scores["truth"][1].shape == (4, 3, 8, 8) and scores["truth"][1].mean() > scores["the net"][1].mean()

@@ -21,6 +21,7 @@ from colorlib import show
 from colorlib.color import join_lab, lab_to_rgb
 from colorlib.lessons.experiments import LIBRARY_PHOTOS, library_photos, unpack_ab
 from colorlib.lessons.widgets import FigurePanel
+from colorlib.lessons.widgets.sheets import draw_image, middles, sheet
 
 STARTS = ("pretrained", "random")  # where the encoder starts
 STEPS = 500  # of the runs on few and many photos
@@ -186,20 +187,9 @@ def data_size(record: Mapping, ab: Mapping[str, torch.Tensor], n: int = 3200, st
     means = {start: np.mean(list(by_n[n].values())) for start, by_n in points.items()}
     numbers = ", ".join(f"{start} {mean:.2f}" for start, mean in means.items())
     ax.set_title(f"{n:,} photos, {steps} steps: error over gray's: {numbers} (means of the seeds)")
-    _draw_sheet(below, {f"{name}\nencoder" * (name in STARTS) or name: rgb[chosen] for name, rgb in rows.items()})
+    draw_image(below, sheet(torch.stack([rgb[chosen] for rgb in rows.values()])))
+    below.set_yticks(middles(len(rows), SIZE), [f"{name}\nencoder" * (name in STARTS) or name for name in rows])
     return figure
-
-
-def _draw_sheet(ax: Axes, rows: Mapping[str, torch.Tensor], gap: int = 6) -> None:
-    """Draw labeled rows of square images (n, 3, s, s) as one image: a grid of axes would take a second to lay out."""
-    side = next(iter(rows.values())).shape[-1]
-    batches = [F.pad(rgb, (0, gap, 0, gap), value=1.0) for rgb in rows.values()]  # white to the right and below
-    sheet = torch.cat([torch.cat(list(batch), dim=-1) for batch in batches], dim=-2)[:, :-gap, :-gap]
-    ax.imshow(sheet.permute(1, 2, 0).numpy(), interpolation="nearest")
-    ax.set_yticks([side / 2 + row * (side + gap) for row in range(len(rows))], list(rows))
-    ax.set_xticks([])
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
 
 
 def data_size_explorer(record: Mapping, ab: Mapping[str, torch.Tensor], steps: int = STEPS) -> FigurePanel:
