@@ -62,15 +62,15 @@ def small_runs() -> dict[str, dict]:
     kinds = {
         "two rates": {"start": "pretrained"} | RATES,
         "random": {"start": "random"} | ONE_RATE,
-        "one rate": {"start": "pretrained"} | ONE_RATE,
         "frozen": {"start": "pretrained", "freeze": 1.0} | RATES,
-        "frozen at first": {"start": "pretrained", "freeze": 0.3} | RATES,
-        "random first layer": {"start": "pretrained", "trap": "first layer"} | RATES,
+        "one rate": {"start": "pretrained"} | ONE_RATE,
         "BatchNorm in eval mode": {"start": "pretrained", "trap": "eval mode"} | RATES,
         "L not normalized": {"start": "pretrained", "trap": "raw input"} | RATES,
+        "frozen at first": {"start": "pretrained", "freeze": 0.3} | RATES,
+        "random first layer": {"start": "pretrained", "trap": "first layer"} | RATES,
         "fastai's decoder": {"start": "pretrained", "decoder": "fastai"} | RATES,
     }
-    fixed = {"n": 1920, "steps": 120, "batch_size": 16}
+    fixed = {"n": 4800, "steps": 300, "batch_size": 16}
     return {f"{name}, seed {seed}": fixed | {"seed": seed} | kind for seed in SEEDS for name, kind in kinds.items()}
 
 
