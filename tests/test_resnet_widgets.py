@@ -7,7 +7,7 @@ from torch import nn
 
 import colorlib
 from colorlib.lessons import experiments
-from colorlib.lessons.widgets import patch_levels, photo_races, resnet_encoder
+from colorlib.lessons.widgets import live_races, patch_levels, photo_races, resnet_encoder
 from colorlib.resnet import encoder_state, normalize_gray, rgb_resnet
 
 PNG = b"\x89PNG"
@@ -196,3 +196,62 @@ def test_a_discriminator_learns_while_its_generator_stays():
     L, ab = loaders.test.first(4)
     scores = patch_levels.scores_by_level(discriminator, generator, L, ab)
     assert scores["truth"][1].shape == (4, 3, 8, 8) and scores["truth"][1].mean() > scores["the net"][1].mean()
+
+
+# --- live races -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crops():
+    return live_races.race_loaders(32, batch_size=4, crops=1)  # one step per epoch
+
+
+def test_race_loaders_hold_out_other_photos(crops):
+    assert len(crops.train) == 1 and crops.train.rgb.shape[0] == 6
+    (batch,) = list(crops.valid)
+    assert batch[0].shape == (15, 1, 32, 32)
+    whole, *quarters = crops.valid.rgb[:5].float()
+    assert torch.stack(quarters).mean() == pytest.approx(whole.mean().item(), abs=1)
+
+
+def test_a_frozen_encoder_keeps_its_weights_and_a_race_is_measured(crops, monkeypatch):
+    trained = []
+
+    def fit(net, loaders, **settings):
+        trained.append((net, settings))
+        return colorlib.fit_reconstruction(net, loaders, **settings)
+
+    monkeypatch.setattr(live_races, "fit_reconstruction", fit)
+    shares = []
+    race = live_races.run_race(crops, freeze=1.0, epochs=2, on_step=lambda share: shares.append(share))
+    assert race.steps == [1, 2] and len(race.errors) == 2 and not race.note and shares == [0, 0.5]
+    assert race.label == "pretrained, frozen: always, lr 0.003, encoder 0.0005"
+    net, settings = trained[0]
+    expected = colorlib.resnet_unet("resnet18", "photos-encoder", decoder="slim").encoder[0].weight
+    assert torch.equal(net.encoder[0].weight, expected) and settings["schedule"] == "linear"
+    measured = colorlib.evaluate(net, crops.valid, perceptual=False)
+    gray = colorlib.evaluate(colorlib.gray, crops.valid, perceptual=False)
+    assert race.errors[-1] == pytest.approx(measured["ab_mae"] / gray["ab_mae"], rel=1e-4)
+
+
+def test_a_race_that_is_stopped_keeps_what_was_measured(crops):
+    race = live_races.run_race(crops, epochs=4, on_step=lambda share: share >= 0.25)  # in the second epoch
+    assert race.steps == [1] and race.note == "stopped"
+
+
+def test_the_race_panel_keeps_all_results_and_says_what_went_wrong(crops):
+    panel = live_races.freeze_and_rates_explorer(crops, epochs=1)
+    pictures = [bytes(panel.picture.value)]
+    for start in ("pretrained", "random"):
+        panel.controls["start"].value = start
+        panel.run.click()
+        panel.thread.join()
+        pictures.append(bytes(panel.picture.value))
+    assert [race.label.split(",")[0] for race in panel.races] == ["pretrained", "random"]
+    assert len(set(pictures)) == 3 and panel.status.value == "Race 2: finished."
+    panel.fixed["weights"] = "no-such-encoder"
+    panel.controls["start"].value = "pretrained"
+    panel.run.click()
+    panel.thread.join()
+    assert panel.status.value.startswith("The race failed: ") and "no-such-encoder" in panel.status.value
+    assert len(panel.races) == 2 and not panel.run.disabled and panel.stop.disabled
