@@ -99,16 +99,22 @@ def two_groups(attempt: Callable[[nn.Module, float, float], list[dict]]) -> Verd
     return verdict_of(check)
 
 
-def suffers_more(answer: str | None) -> Verdict:
-    """Check which encoder suffers more from being frozen: "pretrained" or "random"."""
+def silent_depth(attempt: Callable[[Callable[[int, bool], float]], int]) -> Verdict:
+    """Check a function that finds the smallest depth at which less than a millionth of the gradient is left."""
 
     def check() -> str:
+        def gradient_left(depth: int, identity: bool) -> float:
+            return (0.75 if identity else 0.2) ** depth
+
+        answer = attempt(gradient_left)
         if answer is None:
             return NOT_ATTEMPTED
-        if answer == "random":
-            return "correct: what a frozen encoder has not learned, it never learns."
-        if answer == "pretrained":
-            return "not yet: which of the two has features that are worth keeping?"
-        return 'not yet: write "pretrained" or "random".'
+        if answer == 9:
+            return "correct. Now call it with the real `gradient_left`."
+        if answer == 49:
+            return "not yet: that is the stack with the identity path; pass `False`."
+        if answer in (8, 10):
+            return "nearly: the first depth at which less than 1e-6 is left, not the one before or after it."
+        return f"not yet: with 0.2 of the gradient left per block the depth should be 9, yours is {answer}."
 
     return verdict_of(check)
