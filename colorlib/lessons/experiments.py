@@ -291,7 +291,7 @@ def pretraining(
 
 @experiment(
     settings={
-        "seeds": [0, 1, 2], "size": 64, "n_train": 60, "n_test": 60, "epochs": 6, "lr": 1e-3,
+        "seeds": [0, 1, 2], "size": 64, "n_train": 60, "n_test": 60, "epochs": 8, "lr": 1e-3,
         "photos": ["flower", "china", "coffee", "chelsea", "rocket"],
     },
     tiny={"seeds": [0], "size": 32, "n_train": 40, "n_test": 10, "photos": ["rocket"]},
