@@ -109,6 +109,6 @@ if __name__ == "__main__":
     save(scenes("skips", {"without skips": "no skips", "U-Net": "U-Net"}), "03_hero.png")
     save(scenes("gan", {"L1": "L1", "Pix2Pix": "Pix2Pix"}), "04_hero.png")
     save(races(), "05_hero.png")
-    save(photos(["chelsea", "china", "coffee"], to_luma, "gray"), "00_hero.png")
+    save(photos(["china", "rocket", "coffee"], to_luma, "gray"), "00_hero.png")
     save(photos(["china", "chelsea", "rocket"], old_print, "old print"), "07_hero.png")
     save(series_map(), "00_map.png")  # last: it is made from the others

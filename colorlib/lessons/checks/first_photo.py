@@ -42,7 +42,7 @@ def best_size(attempt: Callable[[Callable[[int], float], Sequence[int]], int]) -
     """Check a function that finds the render size with the smallest error."""
 
     def check() -> str:
-        errors = {32: 9.0, 64: 7.5, 96: 7.0, 128: 8.5}
+        errors = {32: 9.0, 64: 7.5, 160: 7.0, 256: 8.5}
         asked = []
 
         def error_at(size: int) -> float:
@@ -56,10 +56,10 @@ def best_size(attempt: Callable[[Callable[[int], float], Sequence[int]], int]) -
             return "not yet: that is the smallest error. Return the size that has it."
         if answer == 32 and len(set(asked)) == 4:
             return "not yet: size 32 has the largest error. Return the size with the smallest one."
-        if answer == 128 and len(set(asked)) == 4:
+        if answer == 256 and len(set(asked)) == 4:
             return "not yet: that is the last size that you tried. Remember the best one so far."
-        if answer != 96:
-            return f"not yet: of the checker's errors {errors}, 96 has the smallest; your function returns {answer}."
+        if answer != 160:
+            return f"not yet: of the checker's errors {errors}, 160 has the smallest; your function returns {answer}."
         other = {32: 4.0, 64: 5.0}
         again = attempt(lambda size: other[size], list(other))
         if again != 32:
