@@ -51,3 +51,36 @@ def draw_dots(
         errors.append(ab_error(lab, truth))
         strokes.append(next_dot(lab, truth, strokes))
     return strokes, [*errors, ab_error(color(strokes), truth)]
+
+
+def scene_strokes() -> list[Stroke]:
+    """Return strokes for scene 9 of `paint_scenes(10, size, seed=7)`, one or two for each of its things."""
+
+    def line(color: tuple[float, float], *points: tuple[float, float]) -> Stroke:
+        return Stroke(points, color, 0.012)
+
+    sky, grass, brick, roof, gray = (-3, -22), (-22, 32), (24, 19), (5, -19), (0, 0)
+    return [
+        line(sky, (0.02, 0.04), (0.98, 0.04)),
+        line(sky, (0.03, 0.3), (0.12, 0.5)),
+        line(sky, (0.94, 0.1), (0.97, 0.4)),
+        line(sky, (0.68, 0.2), (0.68, 0.3)),
+        line((3, 55), (0.5, 0.2), (0.56, 0.26)),
+        line((-2, -8), (0.45, 0.4), (0.75, 0.39)),
+        line((28, -42), (0.18, 0.14), (0.22, 0.17)),
+        line((19, 38), (0.76, 0.24), (0.79, 0.28)),
+        line((42, -14), (0.64, 0.48), (0.68, 0.5)),
+        line((-23, 27), (0.72, 0.55), (0.83, 0.56)),
+        line((-18, 7), (0.95, 0.5), (0.95, 0.57)),
+        line(grass, (0.01, 0.68), (0.14, 0.7)),
+        line(grass, (0.5, 0.7), (0.97, 0.7)),
+        line(grass, (0.02, 0.97), (0.97, 0.97)),
+        line(brick, (0.19, 0.53), (0.42, 0.53)),
+        line(brick, (0.18, 0.72), (0.32, 0.72)),
+        line(roof, (0.2, 0.46), (0.4, 0.46)),
+        line((0, 42), (0.36, 0.65), (0.4, 0.7)),
+        line((38, 5), (0.15, 0.83), (0.35, 0.84)),
+        line((0, -2), (0.03, 0.91), (0.97, 0.91)),
+        line((0, -2), (0.5, 0.8), (0.97, 0.8)),
+        line(gray, (0.2, 0.58), (0.28, 0.66)),
+    ]
