@@ -1,6 +1,7 @@
 """Color photos: the network sees a small copy, and the result keeps the L of the full-size original."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
@@ -81,7 +82,7 @@ class Colorizer:
             ValueError: the array is not a uint8 image, or `render_size` or `saturation` is out of range.
         """
         check_saturation(saturation)
-        rgb, info = _read(image_or_path)
+        rgb, info = read_picture(image_or_path)
         L, ab = self._predict(rgb, self.render_size if render_size is None else check_render_size(render_size))
         result = Image.fromarray(paint(rgb, L, ab, saturation))
         result.info = info | {"icc_profile": srgb_profile()}
@@ -89,8 +90,7 @@ class Colorizer:
 
     @torch.inference_mode()
     def _predict(self, rgb: np.ndarray, render_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        small = Image.fromarray(rgb).resize(_small_size(rgb, render_size), Image.Resampling.LANCZOS, reducing_gap=3.0)
-        L, _ = split_lab(rgb_to_lab(to_tensor(np.array(small))))
+        L, _ = split_lab(rgb_to_lab(to_tensor(small_copy(rgb, render_size))))
         return L[None], self.generator(L[None].to(self.device)).float().cpu()
 
 
@@ -109,24 +109,47 @@ def paint(rgb: np.ndarray, L_small: torch.Tensor, ab: torch.Tensor, saturation: 
     """
     ab = ab * check_saturation(saturation)
     height, width = rgb.shape[:2]
-    L_small, ab = _no_larger(L_small, ab, height, width)
     painted = np.empty_like(rgb)
     rows = max(1, BAND_PIXELS // width)
+    bands = [(top, min(top + rows, height), 0, width) for top in range(0, height, rows)]
+    paint_windows(painted, rgb, bands, L_small, ab)
+    return painted
 
-    def paint_band(top: int) -> None:
-        L, _ = split_lab(rgb_to_lab(to_tensor(rgb[top : top + rows])))
-        L = L[None]  # (1, 1, rows, W)
-        band = lab_to_rgb_keeping_light(join_lab(L, _upsample_band(ab, L_small, L, top, height))[0])
-        painted[top : top + rows] = to_uint8(band).permute(1, 2, 0).numpy()
 
-    # One thread per band: torch's own threads would wait for each other at each of the many small steps.
+@torch.inference_mode()
+def paint_windows(
+    painted: np.ndarray,
+    rgb: np.ndarray,
+    windows: Sequence[tuple[int, int, int, int]],
+    L_small: torch.Tensor,
+    ab: torch.Tensor,
+    add: bool = False,
+) -> None:
+    """Paint parts of a photo, in parallel.
+
+    Args:
+        painted: (H, W, 3) uint8; the windows in it are replaced.
+        rgb, L_small, ab: as in `paint`.
+        windows: (top, bottom, left, right) in pixels, the ends excluded; of about `BAND_PIXELS`, to save memory.
+        add: add `ab` to the photo's own a and b, in place of replacing them.
+    """
+    height, width = rgb.shape[:2]
+    L_small, ab = _no_larger(L_small, ab, height, width)
+
+    def paint_window(window: tuple[int, int, int, int]) -> None:
+        top, bottom, left, right = window
+        L, own = split_lab(rgb_to_lab(to_tensor(rgb[top:bottom, left:right])))
+        colors = _upsample_window(ab, L_small, L[None], (top, left), (height, width))[0]
+        part = lab_to_rgb_keeping_light(join_lab(L, own + colors if add else colors))
+        painted[top:bottom, left:right] = to_uint8(part).permute(1, 2, 0).numpy()
+
+    # One thread per window: torch's own threads would wait for each other at each of the many small steps.
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(paint_band, range(0, height, rows)))
+            list(pool.map(paint_window, windows))
     finally:
         torch.set_num_threads(threads)
-    return painted
 
 
 def upsample_ab(ab: torch.Tensor, L_small: torch.Tensor, L: torch.Tensor) -> torch.Tensor:
@@ -145,11 +168,14 @@ def upsample_ab(ab: torch.Tensor, L_small: torch.Tensor, L: torch.Tensor) -> tor
     """
     height, width = L.shape[-2:]
     L_small, ab = _no_larger(L_small, ab, height, width)
-    return _upsample_band(ab, L_small, L, 0, height)
+    return _upsample_window(ab, L_small, L, (0, 0), (height, width))
 
 
-def _read(image_or_path: Picture) -> tuple[np.ndarray, dict]:
-    """Return an image of any kind as (H, W, 3) uint8, and its EXIF as the `info` of a PIL image."""
+def read_picture(image_or_path: Picture) -> tuple[np.ndarray, dict]:
+    """Return an image of any kind as (H, W, 3) uint8, and its EXIF as the `info` of a PIL image.
+
+    Args and errors are those of `Colorizer.colorize`.
+    """
     if isinstance(image_or_path, np.ndarray):
         shape = image_or_path.shape
         gray = image_or_path.ndim == 2
@@ -169,11 +195,12 @@ def _read(image_or_path: Picture) -> tuple[np.ndarray, dict]:
     return np.array(image), image.info
 
 
-def _small_size(rgb: np.ndarray, render_size: int) -> tuple[int, int]:
-    """Return the (width, height) of the small copy that the network sees."""
+def small_copy(rgb: np.ndarray, shorter: int) -> np.ndarray:
+    """Return a copy of a photo, (H, W, 3) uint8, whose sides have `shorter` and at most 8 × `shorter` pixels."""
     height, width = rgb.shape[:2]
-    scale = render_size / min(height, width)
-    return tuple(min(round(side * scale), MAX_ASPECT * render_size) for side in (width, height))
+    scale = shorter / min(height, width)
+    size = tuple(min(round(side * scale), MAX_ASPECT * shorter) for side in (width, height))
+    return np.array(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
 
 
 def _no_larger(L_small: torch.Tensor, ab: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -182,19 +209,20 @@ def _no_larger(L_small: torch.Tensor, ab: torch.Tensor, height: int, width: int)
     return F.adaptive_avg_pool2d(L_small, size), F.adaptive_avg_pool2d(ab, size)
 
 
-def _upsample_band(
-    ab: torch.Tensor, L_small: torch.Tensor, L: torch.Tensor, top: int, total_height: int
+def _upsample_window(
+    ab: torch.Tensor, L_small: torch.Tensor, L: torch.Tensor, corner: tuple[int, int], size: tuple[int, int]
 ) -> torch.Tensor:
-    """Return the rows of the upsampled ab from `top` on, as many as the guide L (B, 1, rows, W) has."""
-    rows = _neighbors(ab.shape[-2], total_height, top, top + L.shape[-2])
-    columns = _neighbors(ab.shape[-1], L.shape[-1], 0, L.shape[-1])
+    """Return the part of the upsampled ab, of `size` in all, under the guide L (B, 1, rows, columns) at `corner`."""
+    rows, columns = (
+        _neighbors(ab.shape[axis], size[axis], corner[axis], corner[axis] + L.shape[axis]) for axis in (-2, -1)
+    )
     first, last = int(rows[0][0][0]), int(rows[1][0][-1])
-    small = torch.cat([L_small, ab], dim=1)[:, :, first : last + 1]  # (B, 3, the rows around this band, w)
+    small = torch.cat([L_small, ab], dim=1)[:, :, first : last + 1]  # (B, 3, the rows around this window, w)
     weighted, total = 0.0, 0.0
     for column, column_weight in columns:
-        stretched = small.index_select(-1, column)  # (B, 3, h, W)
+        stretched = small.index_select(-1, column)  # (B, 3, h, columns)
         for row, row_weight in rows:
-            neighbor = stretched.index_select(-2, row - first)  # (B, 3, rows, W)
+            neighbor = stretched.index_select(-2, row - first)  # (B, 3, rows, columns)
             alike = torch.exp((L - neighbor[:, :1]).square() * (-0.5 / GUIDE_SIGMA**2)) + 1e-6  # never all zero
             weight = alike * row_weight[:, None] * column_weight
             weighted = weighted + weight * neighbor[:, 1:]

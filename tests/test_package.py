@@ -12,7 +12,7 @@ PACKAGE = Path(colorlib.__file__).parent
 MODULES = [
     "extras", "config", "files", "tensors", "color", "decoding", "srgb", "images", "scenes", "downloads", "batches",
     "data", "losses", "unet", "resnet", "anatomy", "patchgan", "zoo", "metrics", "checkpoints", "loop", "training",
-    "pretraining", "colorizer", "albums", "show", "__main__",
+    "pretraining", "strokes", "classical", "colorizer", "brush", "albums", "show", "__main__",
 ]  # fmt: skip
 
 

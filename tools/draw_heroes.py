@@ -10,15 +10,17 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 
-from colorlib import show
+from colorlib import classical, show
 from colorlib.color import lab_to_rgb, rgb_to_lab, split_lab, to_tensor
 from colorlib.colorizer import Colorizer
 from colorlib.data import TEST_SEED, bundled_photo
 from colorlib.images import resize_image
 from colorlib.lessons.aging import age, to_luma
+from colorlib.lessons.artist import scene_strokes
 from colorlib.lessons.experiments import library_photos, stored, stored_training, unpack_ab
 from colorlib.lessons.series import chapters
 from colorlib.scenes import paint_scenes
+from colorlib.strokes import draw_strokes
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks" / "images"
 
@@ -42,6 +44,21 @@ def lab_planes() -> Figure:
         kept[channel] = lab[channel]
         alone.append(lab_to_rgb(kept))
     return show.pictures({"coffee": [photo, *alone]}, titles=["the photo", "L", "a", "b"])
+
+
+def without_a_network(size: int = 128) -> Figure:
+    """Chapter 02: strokes on a gray scene; the scene by lightness, from a reference and from the strokes; the truth."""
+    drawn, reference = (rgb_to_lab(paint_scenes(10, size, seed=7).rgb)[i] for i in (9, 0))
+    gray = torch.cat([drawn[:1], torch.zeros_like(drawn[1:])])
+    strokes = scene_strokes()
+    row = {
+        "strokes": draw_strokes(gray, strokes)[0],
+        "by lightness": classical.tint(gray, classical.stops_from(drawn)),
+        "from a reference": classical.welsh(gray, reference),
+        "from the strokes": classical.levin(gray, strokes),
+        "truth": drawn,
+    }
+    return show.pictures({"": list(map(lab_to_rgb, row.values()))}, titles=list(row))
 
 
 def scenes(experiment: str, names: dict[str, str], columns: int = 6) -> Figure:
@@ -106,6 +123,7 @@ def series_map(columns: int = 3, height: int = 345) -> Figure:
 
 if __name__ == "__main__":
     save(lab_planes(), "01_hero.png")
+    save(without_a_network(), "02_hero.png")
     save(scenes("skips", {"without skips": "no skips", "U-Net": "U-Net"}), "03_hero.png")
     save(scenes("gan", {"L1": "L1", "Pix2Pix": "Pix2Pix"}), "04_hero.png")
     save(races(), "05_hero.png")

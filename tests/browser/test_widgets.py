@@ -75,3 +75,48 @@ def test_a_widget_redraws_when_its_slider_moves(lab, name):
     changed = "before => document.querySelector('img.t-picture').src !== before"
     page.wait_for_function(changed, arg=before, timeout=30_000)
     page.wait_for_function("() => document.querySelector('img.t-picture').naturalWidth > 300", timeout=30_000)
+
+
+STROKES = """
+import torch
+from colorlib import paint_scenes, rgb_to_lab
+from colorlib.lessons.widgets.before_deep_learning import stroke_explorer
+
+panel = stroke_explorer(rgb_to_lab(paint_scenes(1, 96, 7).rgb[0]), [])
+panel
+"""
+
+
+def test_strokes_drawn_with_mouse_and_keyboard_color_the_picture(lab):
+    page = lab.run_notebook(cells=[STROKES])
+    canvas, result = page.locator(".t-canvas"), page.locator("img.t-result")
+    page.locator("[data-ready=true]").wait_for(timeout=30_000)
+    result.wait_for(state="visible", timeout=30_000)
+
+    def after(action, strokes):
+        before = result.get_attribute("src")
+        action()
+        page.wait_for_function(
+            "before => document.querySelector('img.t-result').src !== before", arg=before, timeout=30_000
+        )
+        lab.wait_for_output(page, strokes)
+
+    def drag():
+        box = canvas.bounding_box()
+        page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.1 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.12 * box["height"], steps=4)
+        page.mouse.up()
+
+    def type_a_stroke():
+        page.locator(".t-picker").press("ArrowLeft")  # another color
+        canvas.focus()
+        for key in ("Shift+ArrowDown", "Shift+ArrowDown", "Space", "ArrowRight", "ArrowRight", "Space"):
+            canvas.press(key)
+
+    after(drag, "1 stroke")
+    after(type_a_stroke, "2 strokes")
+    after(lambda: canvas.press("u"), "1 stroke")
+    page.locator(".t-eraser").click()
+    after(drag, "0 strokes")
+    assert not lab.page_errors
