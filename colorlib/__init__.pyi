@@ -2,8 +2,8 @@
 # The public names and the modules. lazy_loader, editors and type checkers read this file.
 from . import (
     albums, anatomy, batches, brush, checkpoints, classical, color, colorizer, config, data, decoding, downloads,
-    extras, files, images, lessons, loop, losses, metrics, patchgan, pretraining, resnet, scenes, show, srgb, strokes, tensors,
-    training, unet, zoo,
+    extras, files, images, lessons, loop, losses, metrics, patchgan, pretraining, resnet, scenes, show, srgb, strokes,
+    tensors, training, unet, zoo,
 )  # fmt: skip
 from .brush import TouchUp, touch_up
 from .color import join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_tensor

@@ -306,7 +306,7 @@ def pretraining(
 def fine_tuning(
     seeds: list[int], size: int, n_train: int, n_test: int, epochs: int, lr: float, photos: list[str]
 ) -> dict:
-    """Chapter 07: the bundled generator before and after a fine-tuning on painted scenes, and the mean of their weights.
+    """Chapter 07: the bundled generator before and after fine-tuning on painted scenes, and the mean of their weights.
 
     The table has the ab MAE, in Lab units, on held-out scenes and on photos. The error on a photo is the mean of five
     images: the central square and four crops, see `photo_and_crops`.

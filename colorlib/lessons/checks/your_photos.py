@@ -47,7 +47,7 @@ def fade(attempt: Callable[[np.ndarray, float], np.ndarray]) -> Verdict:
         if np.abs(stronger - exact).max() > 2:
             return (
                 "nearly: at amount -0.5 the contrast rises, and black should stay 0 and white 255, yours become "
-                f"{stronger[0, 0, 0]:.0f} and {stronger[-1, -1, 0]:.0f}. Numbers outside 0 to 255 don't fit into uint8: "
+                f"{stronger[0, 0, 0]:.0f} and {stronger[-1, -1, 0]:.0f}. Numbers outside 0 to 255 do not fit uint8: "
                 "use clip(0, 255) before astype."
             )
         return "correct: contrast is lost for good once it is rounded to whole numbers."
