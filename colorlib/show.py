@@ -1,12 +1,14 @@
 """Figures in one style. Each function returns a closed `Figure`, so a notebook shows it once, as a cell's result."""
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 
+from colorlib.anatomy import Stage, unet_stages
 from colorlib.color import AB_SCALE, join_lab, lab_to_rgb
 from colorlib.extras import MissingExtra
 from colorlib.metrics import HUE_BINS, entropy_of_hues, hue_counts
@@ -16,7 +18,7 @@ try:
     from matplotlib.axes import Axes
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
+    from matplotlib.patches import FancyArrowPatch, Rectangle
 except ModuleNotFoundError as error:
     raise MissingExtra("matplotlib", "notebooks") from error
 
@@ -60,6 +62,9 @@ def _figure(draw: Callable[..., Figure]) -> Callable[..., Figure]:
                 plt.close(number)
 
     return styled
+
+
+in_style = _figure  # for the figures of the lessons
 
 
 @_figure
@@ -272,6 +277,97 @@ def error_map(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, lim
     bar = figure.colorbar(image, ax=axes, label="Lab units", fraction=0.02, pad=0.01)
     bar.outline.set_visible(False)
     return figure
+
+
+@_figure
+def unet_diagram(net: torch.nn.Module, size: int = 128) -> Figure:
+    """Draw a U-Net as it is: its stages, the shapes of their features, its skips, and where its weights are.
+
+    Args:
+        net: a `UNet`, or a network from `resnet_unet` with either decoder.
+        size: side of the image for which to give the shapes, pixels.
+    Raises:
+        TypeError, ValueError: as in `anatomy.unet_stages`, which finds the stages.
+    """
+    stages = unet_stages(net, size)
+    left = [stage for stage in stages if stage.part in ("input", "encoder")]
+    right = [stage for stage in stages if stage not in left][::-1]  # from the output down
+    heights = sorted({stage.shape[1] for stage in stages}, reverse=True)
+    row_of = {id(stage): 1 + heights.index(stage.shape[1]) for stage in stages}
+    row_of[id(right[0])] = 0
+    if left[1].shape[1] == size or right[1].shape[1] != size:  # otherwise the input has the first row to itself
+        row_of[id(left[0])] = 0
+    used = sorted(set(row_of.values()))
+    row_of = {key: used.index(row) for key, row in row_of.items()}
+
+    total = sum(stage.n_weights for stage in stages)
+    figure = plt.figure(figsize=(WIDTH, 0.5 + 0.66 * len(used)), layout="none")
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0.66 * len(used) + 0.5, 0))
+    ax.axis("off")
+    title = f"{type(net).__name__}, {_millions(total)} weights (bar: share of a stage). "
+    title += f"Features of a {size}×{size} px image: channels × height × width"
+    ax.text(WIDTH / 2, 0.2, title, ha="center", va="center", size=9)
+    boxes = {}
+    for side, column in (("left", left), ("right", right)):
+        for stage in column:
+            row = row_of[id(stage)]
+            x = 0.75 + 0.14 * row if side == "left" else WIDTH - 0.15 - 0.14 * row - 2.75
+            boxes[id(stage)] = x, 0.5 + 0.66 * row
+            _stage_box(ax, *boxes[id(stage)], stage, total)
+    for height in heights:
+        rows = {row_of[id(stage)] for stage in stages if stage.shape[1] == height}
+        label = f"1/{size // height}" if size % height == 0 and height < size else f"{height} px"
+        ax.text(0.1, 0.5 + 0.66 * max(rows) + 0.23, label, va="center", size=8, color="0.3")
+    for above, below in itertools.pairwise(left):
+        _arrow(ax, boxes[id(above)], boxes[id(below)], (0.6, 0.46), (0.6, 0))
+    for above, below in itertools.pairwise(right):
+        _arrow(ax, boxes[id(below)], boxes[id(above)], (2.15, 0), (2.15, 0.46))
+    deepest, first = left[-1], right[-1]
+    if first.part == "bottleneck":
+        _arrow(ax, boxes[id(deepest)], boxes[id(first)], (2.75, 0.23), (0, 0.23))
+    else:  # from the deepest stage to the right, and up
+        _arrow(ax, boxes[id(deepest)], boxes[id(first)], (2.75, 0.23), (1.4, 0.46), bend=True)
+    sources = {stage.shape: stage for stage in left}
+    for stage in right:
+        if stage.skip:
+            start, end = boxes[id(sources[stage.skip])], boxes[id(stage)]
+            _arrow(ax, start, end, (2.75, 0.23), (0, 0.23), dashed=True)
+            what = "the image" if sources[stage.skip].part == "input" else f"{stage.skip[0]} channels"
+            middle = (start[0] + 2.75 + end[0]) / 2
+            ax.text(middle, start[1] + 0.2, f"skip: {what}", ha="center", va="bottom", size=7.5)
+    return figure
+
+
+PART_COLORS = {"input": "0.93", "output": "0.93", "encoder": "#D6E6F2", "bottleneck": "#E6DDEB", "decoder": "#FBE3CF"}
+
+
+def _stage_box(ax: Axes, x: float, y: float, stage: Stage, total: int) -> None:
+    """Draw a stage as a box of 2.75 × 0.46 inches with its upper left corner at (x, y)."""
+    ax.add_patch(Rectangle((x, y), 2.75, 0.46, facecolor=PART_COLORS[stage.part], edgecolor="0.4", linewidth=0.8))
+    if stage.n_weights:
+        ax.add_patch(Rectangle((x, y + 0.42), 2.75 * stage.n_weights / total, 0.04, facecolor="0.25", linewidth=0))
+    name = {"input": "gray L: ", "output": "ab: "}.get(stage.part, "")
+    shape = name + " × ".join(map(str, stage.shape))
+    weights = f"{_millions(stage.n_weights)} weights" if stage.n_weights else ""
+    y_first = y + (0.12 if stage.layers else 0.23)
+    ax.text(x + 0.08, y_first, shape, va="center", size=8, weight="bold")
+    ax.text(x + 2.67, y_first, weights, va="center", ha="right", size=7.5)
+    layers = f"{stage.part}: {stage.layers}" if stage.part == "bottleneck" else stage.layers
+    ax.text(x + 0.08, y + 0.3, layers, va="center", size=7.5)
+
+
+def _arrow(ax: Axes, start, end, start_offset, end_offset, dashed: bool = False, bend: bool = False) -> None:
+    """Draw an arrow between two boxes, given their corners and the places of the ends in them, in inches."""
+    ends = [(x + dx, y + dy) for (x, y), (dx, dy) in ((start, start_offset), (end, end_offset))]
+    way = "angle,angleA=0,angleB=90,rad=0" if bend else "arc3"
+    style = {"linestyle": "--", "color": COLORS[2]} if dashed else {"color": "0.3"}
+    ax.add_patch(FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=9, shrinkA=0, shrinkB=0, linewidth=1.1,
+                                 connectionstyle=way, **style))  # fmt: skip
+
+
+def _millions(n: int) -> str:
+    """Return a number of weights as text: 12.3 M, 148 k, 3,264."""
+    return f"{n / 1e6:.1f} M" if n >= 1e6 else f"{n / 1e3:.0f} k" if n >= 1e4 else f"{n:,}"
 
 
 def _picture(ax: Axes, image: np.ndarray, **style):

@@ -10,10 +10,11 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import colorlib
 from colorlib import albums, images, losses, metrics, training
-from colorlib.color import rgb_to_lab, to_tensor
+from colorlib.color import lab_to_rgb, rgb_to_lab, rgb_to_luma, to_tensor
 from colorlib.lessons import aging, experiments, fingerprints, scene_labels
 from colorlib.lessons.checks import first_photo as check_first
 from colorlib.lessons.checks import lab_color as check_lab
@@ -63,6 +64,21 @@ def srgb_to_linear(gray):
     return torch.where(gray > 0.04045, ((gray + 0.055) / 1.055) ** 2.4, gray / 12.92)
 
 
+def rotated(lab, degrees):
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    L, a, b = lab
+    return torch.stack([L, c * a - s * b, s * a + c * b])
+
+
+def numbered(ab, bins=23):
+    i, j = (ab / 10).round().long() + 11
+    return bins * i + j
+
+
+def lab_curve(t):
+    return torch.where(t > 0.008856, t ** (1 / 3), 7.787 * t + 16 / 116)
+
+
 def count_forward(layers):
     size = 1
     for kernel, stride in layers:
@@ -91,6 +107,12 @@ def split_by(name_of, crops, n_test):
 
 def blended(old, new, share):
     return {name: (1 - share) * old[name] + share * new[name] for name in old}
+
+
+def split_rates(net: nn.Module, encoder_lr: float, lr: float) -> list[dict]:
+    encoder = list(net.encoder.parameters())
+    rest = [p for p in net.parameters() if id(p) not in {id(q) for q in encoder}]
+    return [{"params": encoder, "lr": encoder_lr}, {"params": rest, "lr": lr}]
 
 
 EXERCISES = [
@@ -165,7 +187,7 @@ EXERCISES = [
     (
         "01_lab_color.ipynb",
         check_lab.gray_to_lightness,
-        {"torch": torch, "srgb_to_linear": srgb_to_linear},
+        {"torch": torch, "srgb_to_linear": srgb_to_linear, "f": lab_curve},
         {
             "both curves": lambda gray: 100 * gray,
             "116 f": lambda gray: 100 * srgb_to_linear(gray),
@@ -177,6 +199,67 @@ EXERCISES = [
             "shape": lambda gray: gray[:5],
             "should give L": lambda gray: 50 * gray,
             "ZeroDivisionError": lambda gray: 1 / 0,
+        },
+    ),
+    (
+        "01_lab_color.ipynb",
+        check_lab.borrow_color,
+        {"torch": torch, "colorlib": colorlib},
+        {
+            "swapped": lambda rgb, other: lab_color.mix_channels(other, rgb, swap=True),
+            "that is Lab": lambda rgb, other: torch.cat([rgb_to_lab(rgb)[:1], rgb_to_lab(other)[1:]]),
+            "Clip them": lambda rgb, other: lab_to_rgb(
+                torch.cat([rgb_to_lab(rgb)[:1], rgb_to_lab(other)[1:]]), clip=False
+            ),
+            "only b": lambda rgb, other: lab_to_rgb(torch.cat([rgb_to_lab(rgb)[:2], rgb_to_lab(other)[2:]])),
+            "channels of RGB": lambda rgb, other: torch.cat([rgb[:1], other[1:]]),
+            "shape": lambda rgb, other: rgb[:1],
+            "take channel 0": lambda rgb, other: rgb,
+            "TypeError": lambda rgb, other: rgb_to_lab(rgb, other),
+        },
+    ),
+    (
+        "01_lab_color.ipynb",
+        check_lab.turn_hue,
+        {"torch": torch},
+        {
+            "the other way": lambda lab, degrees: rotated(lab, -degrees),
+            "radians": lambda lab, degrees: rotated(lab, math.degrees(degrees)),
+            "L must stay": lambda lab, degrees: lab + degrees,
+            "must stay. Compute": lambda lab, degrees: torch.cat([lab[:1], lab[1:] * 0.9]),
+            "should be (34.6": lambda lab, degrees: lab,
+            "shape": lambda lab, degrees: lab[1:],
+            "ValueError": lambda lab, degrees: rotated(lab[:, 0, 0, None], math.sqrt(-degrees)),
+        },
+    ),
+    (
+        "01_lab_color.ipynb",
+        check_lab.in_gamut,
+        {"torch": torch, "colorlib": colorlib},
+        {
+            "clip=False": lambda lab: ((lab_to_rgb(lab) >= 0) & (lab_to_rgb(lab) <= 1)).all(dim=0),
+            "one answer per channel": lambda lab: lab_to_rgb(lab, clip=False) <= 1,
+            "one end": lambda lab: (lab_to_rgb(lab, clip=False) < 1.001).all(dim=0),
+            "one fitting": lambda lab: (lab_to_rgb(lab, clip=False) - 0.5).abs().amin(dim=0) < 0.501,
+            "a bool": lambda lab: lab_to_rgb(lab, clip=False).mean(dim=0),
+            "shape": lambda lab: torch.tensor(True),
+            "are wrong": lambda lab: lab[1].abs() < 50,
+            "RuntimeError": lambda lab: lab.view(-1, 7, 11).all(),
+        },
+    ),
+    (
+        "01_lab_color.ipynb",
+        check_lab.bin_number,
+        {"torch": torch},
+        {
+            "other way round": lambda ab: numbered(ab.flip(0)),
+            "use round()": lambda ab: numbered(ab - 5),
+            "below 0": lambda ab: numbered(ab) - 264,
+            "not 22": lambda ab: numbered(ab, bins=22),
+            "whole numbers": lambda ab: numbered(ab).float(),
+            "shape": lambda ab: (ab / 10).round().long() + 11,
+            "should have number": lambda ab: 0 * numbered(ab),
+            "AttributeError": lambda ab: ab.rounded(),
         },
     ),
     (
@@ -216,6 +299,49 @@ EXERCISES = [
             "AttributeError": lambda w: w.no_such_thing,
         },
     ),
+    (
+        "05_resnet_encoder.ipynb",
+        check_resnet.residual,
+        {},
+        {
+            "identity path is missing": lambda x, f: torch.relu(f(x)),
+            "can be negative": lambda x, f: x + f(x),
+            "after the sum": lambda x, f: x + torch.relu(f(x)),
+            "shape should be": lambda x, f: f(x)[0],
+            "ReLU(x + f(x))": lambda x, f: x,
+            "TypeError": lambda x, f: f(),
+        },
+    ),
+    (
+        "05_resnet_encoder.ipynb",
+        check_resnet.two_groups,
+        {},
+        {
+            "in two groups": lambda net, slow, fast: [
+                {"params": list(net.encoder.parameters()), "lr": slow},
+                {"params": list(net.parameters()), "lr": fast},
+            ],
+            "in no group": lambda net, slow, fast: [
+                {"params": list(net.encoder.parameters()), "lr": slow},
+                {"params": list(net.head.parameters()), "lr": fast},
+            ],
+            "exactly the encoder's": lambda net, slow, fast: [{"params": list(net.parameters()), "lr": fast}],
+            "swapped": lambda net, slow, fast: split_rates(net, fast, slow),
+            "gets `lr`": lambda net, slow, fast: split_rates(net, slow, slow / 2),
+            "AttributeError": lambda net, slow, fast: net.body,
+        },
+    ),
+    (
+        "05_resnet_encoder.ipynb",
+        check_resnet.silent_depth,
+        {},
+        {
+            "pass `False`": lambda left: next(d for d in range(1, 99) if left(d, True) < 1e-6),
+            "before or after": lambda left: next(d for d in range(1, 99) if left(d, False) < 1e-6) - 1,
+            "should be 9": lambda left: 3,
+            "TypeError": lambda left: left(1),
+        },
+    ),
 ]
 
 
@@ -232,7 +358,21 @@ def test_a_checker_tells_stub_solution_and_typical_mistakes_apart(notebook, chec
         assert hint in answer and not answer.correct, f"{hint!r}: {answer}"
 
 
+def test_the_answer_of_chapter_05():
+    assert repr(check_resnet.photos_needed(None)).startswith("not attempted")
+    assert check_resnet.photos_needed("more than 16000").correct and check_resnet.photos_needed(50_000).correct
+    assert "other curve" in check_resnet.photos_needed(3200)
+
+
 # --- widgets ----------------------------------------------------------------------------------------------------------
+
+
+def redraws(panel, **values) -> bool:
+    """Move the named controls of a panel; return whether it shows another picture afterward."""
+    before = panel.picture.value
+    for name, value in values.items():
+        panel.controls[name].value = value
+    return bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
 
 
 def test_lab_explorer():
@@ -248,6 +388,71 @@ def test_lab_explorer():
     assert "inside sRGB" in right_axis(60, 40, 30).get_xlabel()
     assert "outside sRGB" in right_axis(60, 100, 100).get_xlabel()
     assert "128, 128, 128" in right_axis(53.585, 0, 0).get_title()
+
+
+def test_light_dimmer():
+    """Half the light leaves the cube root of it of the chroma, and the hue; R, G and B fall alike for a gray."""
+    rgb = torch.tensor([0.8, 0.6, 0.5]).view(3, 1, 1).expand(3, 4, 6).contiguous()
+    left = lab_color.what_is_left(rgb, 0.5)
+    assert left["chroma"] == pytest.approx(0.5 ** (1 / 3), abs=1e-3)
+    assert left["hue"] < 0.05
+    assert left["L"] == pytest.approx(
+        ((rgb_to_lab(rgb)[0, 0, 0] + 16) * 0.5 ** (1 / 3) - 16) / rgb_to_lab(rgb)[0, 0, 0]
+    )
+    assert all(
+        value == pytest.approx(1, abs=1e-4) for name, value in lab_color.what_is_left(rgb, 1).items() if name != "hue"
+    )
+    assert lab_color.dim(rgb, 100).max() == 1
+    assert "hues turn by 0.0°" in lab_color.light_balance(rgb, 0.5).axes[2].get_title()
+    assert redraws(lab_color.light_dimmer(rgb), light=0.05)
+
+
+def test_channel_mixer():
+    scenes = colorlib.paint_scenes(2, 48, 0).rgb.float() / 255
+    rgb, other = scenes
+    mix = lab_color.mix_channels
+    assert torch.allclose(mix(rgb, other), rgb, atol=1e-3)
+    assert rgb_to_lab(mix(rgb, other, chroma=0))[1:].abs().max() < 0.1
+    pale, pale_other = (
+        mix(image, image, chroma=0.2) for image in scenes
+    )  # far inside the gamut, so nothing is clipped
+    mixed = rgb_to_lab(mix(pale, pale_other, swap=True))
+    assert torch.allclose(mixed[0], rgb_to_lab(pale)[0], atol=0.1)
+    assert torch.allclose(mixed[1:], rgb_to_lab(pale_other)[1:], atol=0.1)
+    for name, changed, kept in (("blur_light", [0], [1, 2]), ("blur_color", [1, 2], [0])):
+        blurred, sharp = rgb_to_lab(mix(pale, pale, **{name: 3.0})), rgb_to_lab(pale)
+        assert (blurred - sharp)[kept].abs().max() < 0.1 < blurred[changed].std() < sharp[changed].std()
+    panel = lab_color.channel_mixer(rgb, other)
+    assert redraws(panel, chroma=2.0) and redraws(panel, swap=True)
+    assert redraws(panel, blur_light=2.0) and redraws(panel, blur_color=8.0)
+
+
+def test_hue_turner():
+    """The gray by L stays still, also where a color had to be made paler; the gray by luma moves."""
+    rgb = torch.tensor([[0.9, 0.6], [0.2, 0.5], [0.1, 0.45]]).view(3, 1, 2)
+    new, outside = lab_color.turned(rgb, 180)
+    assert outside.tolist() == [[True, False]]
+    assert torch.allclose(rgb_to_lab(new)[0], rgb_to_lab(rgb)[0], atol=0.1)
+    expected = -rgb_to_lab(rgb)[1:, 0, 1]
+    assert torch.allclose(rgb_to_lab(new)[1:, 0, 1], expected, atol=0.1)
+    assert torch.allclose(lab_color.turned(rgb, 0)[0], rgb, atol=1e-3)
+    moved = rgb_to_lab(rgb_to_luma(new).expand(3, -1, -1))[0] - rgb_to_lab(rgb_to_luma(rgb).expand(3, -1, -1))[0]
+    titles = [ax.get_title() for ax in lab_color.same_gray(rgb, 180).axes]
+    assert titles == [
+        "turned 180°, 50% made paler", "gray by L: moved by 0.0", f"gray by luma: moved by {moved.abs().mean():.1f}",
+    ]  # fmt: skip
+    assert redraws(lab_color.hue_turner(rgb), turn=-60)
+
+
+def test_gray_explorer():
+    pixels = torch.tensor([[50.0, 50.4, 49.5, 50, 70], [0, 1, 31, 29, 0], [0, -4, -22, -18, 0]])
+    counts = lab_color.bins_at(pixels, 50)
+    middle = lab_color.BINS // 2
+    assert counts.sum() == 4 and counts[middle, middle] == 2 and counts[middle - 2, middle + 3] == 2
+    assert "2 colors" in lab_color.colors_of_one_gray(pixels, 50).axes[0].get_title()
+    assert "as varied as 2 equally" in lab_color.colors_of_one_gray(pixels, 50).axes[0].get_title()
+    assert "0 colors" in lab_color.colors_of_one_gray(pixels, 10).axes[0].get_title()
+    assert redraws(lab_color.gray_explorer(pixels), L=70)
 
 
 def test_no_guess_on_a_fine_grid_has_a_smaller_expected_error_than_the_best_guess():
@@ -463,10 +668,23 @@ def test_chapter_00_colors_by_hand_as_the_package_does():
 
 def test_chapter_01_builds_rgb_to_lab():
     given = {"torch": torch, "color": colorlib.color}
-    definition("01_lab_color.ipynb", "srgb_to_linear", given)
+    for name in ("srgb_to_linear", "f"):
+        definition("01_lab_color.ipynb", name, given)
     by_hand = definition("01_lab_color.ipynb", "rgb_to_lab", given)
     rgb = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(by_hand(rgb).float(), rgb_to_lab(rgb), atol=1e-3)
+
+
+def test_chapter_01_builds_lab_to_rgb_and_dims_the_light():
+    given = {"torch": torch, "color": colorlib.color}
+    for name in ("srgb_to_linear", "linear_to_srgb"):
+        definition("01_lab_color.ipynb", name, given)
+    by_hand = definition("01_lab_color.ipynb", "lab_to_rgb", given)
+    rgb = torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(0)) ** 3
+    lab = rgb_to_lab(rgb) * torch.tensor([1.0, 1.5, 1.5]).view(3, 1, 1)  # some of them outside sRGB
+    assert torch.allclose(by_hand(lab).float(), lab_to_rgb(lab, clip=False), atol=1e-4)
+    dim = definition("01_lab_color.ipynb", "dim", given)
+    assert torch.allclose(dim(rgb, 0.3), lab_color.dim(rgb, 0.3), atol=1e-6)
 
 
 @pytest.mark.parametrize("skips", [True, False])

@@ -1,5 +1,6 @@
 """Figures: each has the documented parts, is returned closed, and refuses what it can't draw."""
 
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -15,7 +16,9 @@ import skimage.data
 import torch
 from matplotlib.figure import Figure
 
+import colorlib
 from colorlib import show
+from colorlib.anatomy import unet_stages
 from colorlib.color import join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_uint8
 
 
@@ -248,3 +251,22 @@ def test_a_figure_made_by_the_reader_stays_open():
     show.gamut(50, size=11)
     assert plt.get_fignums() == [mine.number]
     plt.close(mine)
+
+
+# --- Networks ---
+
+
+@pytest.mark.parametrize("kind", ["UNet", "slim", "fastai"])
+def test_unet_diagram_shows_every_stage_and_skip(kind):
+    net = colorlib.UNet(8, 3) if kind == "UNet" else colorlib.resnet_unet("resnet18", None, decoder=kind)
+    figure = show.unet_diagram(net, 64)
+    texts = [text for text in figure.axes[0].texts if text.get_text()]
+    words = [text.get_text() for text in texts]
+    for stage in unet_stages(net, 64):
+        assert any(word.endswith(" × ".join(map(str, stage.shape))) for word in words) and (
+            not stage.layers or any(word.endswith(stage.layers) for word in words)
+        )
+    assert sum("skip" in word for word in words) == {"UNet": 3, "slim": 4, "fastai": 5}[kind]
+    assert min(text.get_size() for text in texts) >= 7 and fits_a_page(figure)
+    boxes = [text.get_window_extent() for text in texts]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2)), "texts overlap"

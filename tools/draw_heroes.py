@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -16,7 +17,7 @@ from colorlib.data import TEST_SEED, bundled_photo
 from colorlib.images import resize_image
 from colorlib.lessons.aging import age, to_luma
 from colorlib.lessons.artist import scene_strokes
-from colorlib.lessons.experiments import stored, unpack_ab
+from colorlib.lessons.experiments import library_photos, stored, stored_training, unpack_ab
 from colorlib.lessons.series import chapters
 from colorlib.scenes import paint_scenes
 from colorlib.strokes import draw_strokes
@@ -81,6 +82,18 @@ def photos(names: list[str], age_photo: Callable[[np.ndarray], np.ndarray], labe
     return show.pictures({label: old, "colored": colored, "truth": truth})
 
 
+def races() -> Figure:
+    """Photos colored by two networks that differ in where their encoders started, from the stored races."""
+    _, stored_ab = stored_training("photo_races")
+    L, ab = library_photos(128).first(7)
+    rows = {}
+    for label, start in (("random start", "random"), ("pretrained", "pretrained")):
+        half = unpack_ab(stored_ab[f"{start}, 16000 photos, 1500 steps, seed 0"])
+        rows[label] = F.interpolate(half, scale_factor=2, mode="bilinear")
+    chosen = [0, 5, 4, 1]
+    return show.predictions(L[chosen], ab[chosen], **{label: row[chosen] for label, row in rows.items()})
+
+
 def last_panels(hero: np.ndarray, height: int) -> np.ndarray:
     """Crop whole panels from the lower right of a hero (H, W, 3), at most `height` pixels high and twice as wide."""
     gaps = (hero > 250).all(axis=2)
@@ -113,7 +126,7 @@ if __name__ == "__main__":
     save(without_a_network(), "02_hero.png")
     save(scenes("skips", {"without skips": "no skips", "U-Net": "U-Net"}), "03_hero.png")
     save(scenes("gan", {"L1": "L1", "Pix2Pix": "Pix2Pix"}), "04_hero.png")
-    save(scenes("pretraining", {"random": "random", "pretrained": "pretrained"}), "05_hero.png")
+    save(races(), "05_hero.png")
     save(photos(["chelsea", "china", "coffee"], to_luma, "gray"), "00_hero.png")
     save(photos(["china", "chelsea", "rocket"], old_print, "old print"), "07_hero.png")
     save(series_map(), "00_map.png")  # last: it is made from the others

@@ -1,6 +1,6 @@
 """Train many small networks on a folder of photos, and store what pretraining and two discriminators buy.
 
-`python tools/race_photos.py FOLDER OUT [--encoder WEIGHTS] [--rung WEIGHTS] [--processes 6] [--deadline SECONDS]`
+`python tools/race_photos.py FOLDER OUT [--encoder WEIGHTS] [--processes 6] [--deadline SECONDS]`
 
 Every run has the same number of steps, so a run on few photos sees each of them more often. It is scored on the test
 photos of FOLDER, which no run trains on, and colors seven photos that scikit-image and scikit-learn ship. Each result
@@ -26,7 +26,6 @@ from colorlib.metrics import ab_correlation, predict
 from colorlib.patchgan import FeatureDiscriminator, PatchDiscriminator
 from colorlib.resnet import GRAY_MEAN, GRAY_STD, resnet_unet
 from colorlib.tensors import load_tensors, save_tensors
-from colorlib.unet import UNet
 from colorlib.zoo import load_generator, save_generator
 
 SIZE, STORE_SIZE, N_TEST, BATCH_SIZE = 128, 160, 500, 32
@@ -55,18 +54,24 @@ def all_runs() -> dict[str, dict]:
             add("random", n, seeds=[seed], start="random", **ONE_RATE)
         for kind in ("features", "patch"):
             add(f"GAN, {kind}", steps=LONG, seeds=[seed], start="gan", kind=kind)
-    for n in (SIZES[-1], 320):
-        add("one rate", n, start="pretrained", **ONE_RATE)
-        add("frozen", n, start="pretrained", freeze=1.0, **RATES)
-        add("frozen at first", n, start="pretrained", freeze=0.3, **RATES)
-    add("random, two rates", start="random", **RATES)
-    add("random first layer", start="pretrained", trap="first layer", **RATES)
-    add("BatchNorm in eval mode", start="pretrained", trap="eval mode", **RATES)
-    add("L not normalized", start="pretrained", trap="raw input", **RATES)
-    add("own labels", start="rung", **RATES)
-    add("small U-Net", start="unet", **ONE_RATE)
-    add("small U-Net without skips", start="unet without skips", **ONE_RATE)
     return runs
+
+
+def small_runs() -> dict[str, dict]:
+    """Return the settings of the ablations by name. They are small, to run on a CPU; each has its control here."""
+    kinds = {
+        "two rates": {"start": "pretrained"} | RATES,
+        "random": {"start": "random"} | ONE_RATE,
+        "frozen": {"start": "pretrained", "freeze": 1.0} | RATES,
+        "one rate": {"start": "pretrained"} | ONE_RATE,
+        "BatchNorm in eval mode": {"start": "pretrained", "trap": "eval mode"} | RATES,
+        "L not normalized": {"start": "pretrained", "trap": "raw input"} | RATES,
+        "frozen at first": {"start": "pretrained", "freeze": 0.3} | RATES,
+        "random first layer": {"start": "pretrained", "trap": "first layer"} | RATES,
+        "fastai's decoder": {"start": "pretrained", "decoder": "fastai"} | RATES,
+    }
+    fixed = {"n": 4800, "steps": 300, "batch_size": 16}
+    return {f"{name}, seed {seed}": fixed | {"seed": seed} | kind for seed in SEEDS for name, kind in kinds.items()}
 
 
 class RawInput(nn.Module):
@@ -84,10 +89,8 @@ class RawInput(nn.Module):
 def build(settings: dict, options: argparse.Namespace) -> nn.Module:
     """Return the network that a run starts with."""
     start, trap = settings["start"], settings.get("trap")
-    if start.startswith("unet"):
-        return UNet(32, 4, skips=start == "unet")
-    weights = {"pretrained": options.encoder, "rung": options.rung, "random": None}[start]
-    net = resnet_unet("resnet18", weights, decoder="slim")
+    weights = options.encoder if start == "pretrained" else None
+    net = resnet_unet("resnet18", weights, settings.get("decoder", "slim"))
     if trap == "first layer":
         net.encoder[0].reset_parameters()
     if trap == "eval mode":
@@ -102,13 +105,13 @@ def run(name: str, settings: dict, photos: torch.Tensor, valid, test, options: a
     device = pick_device()
     order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(settings["seed"]))
     n = min(settings["n"], len(photos))
-    batch_size = BATCH_SIZE // 2 if settings["start"] == "gan" else BATCH_SIZE
+    batch_size = settings.get("batch_size", BATCH_SIZE // 2 if settings["start"] == "gan" else BATCH_SIZE)
     steps = STEPS if settings["start"] == "gan" else settings["steps"]
     train = Batches(
-        photos[order[:n]], SIZE, batch_size, shuffled=True, seed=settings["seed"],
+        photos[order[:n]], options.size, batch_size, shuffled=True, seed=settings["seed"],
         repeats=-(-steps * batch_size // n), device=device, workers=options.workers,
     )  # fmt: skip
-    fixed = {"size": SIZE, "batch_size": 50, "device": device}
+    fixed = {"size": options.size, "batch_size": 50, "device": device}
     loaders = Loaders(train, Batches(valid, **fixed), Batches(test, **fixed), "photos")
     seed_everything(settings["seed"])
     start = time.monotonic()
@@ -133,7 +136,7 @@ def run(name: str, settings: dict, photos: torch.Tensor, valid, test, options: a
     if settings["steps"] == LONG:
         record["multiplied"] = {f: scores_of(lambda L, f=f: f * net(L), loaders.test) for f in FACTORS[1:]}
         save_generator(net, options.out / f"{name}.weights", bits=16)
-    ab = predict(net, library_photos(SIZE, device).first(7)[0])
+    ab = predict(net, library_photos(options.size, device).first(7)[0])
     ab = F.interpolate(ab, scale_factor=0.5, mode="area")  # the network predicts ab at half resolution anyway
     save_tensors({name: pack_ab(ab)}, options.out / f"{name}.safetensors", {})
     (options.out / f"{name}.json").write_text(json.dumps(record))
@@ -170,31 +173,33 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--encoder", default="photos-encoder", help="weights of the pretrained encoder")
-    parser.add_argument("--rung", help="weights of an encoder trained on the class folders only")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--workers", type=int, default=0, help="processes that prepare the batches of a run")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--deadline", type=float, default=1e9, help="seconds after which no run is started")
+    parser.add_argument("--small", action="store_true", help="the ablations, at 64 px, instead of the races")
     parser.add_argument("--only", default="", help="only runs whose names contain this")
     parser.add_argument("--store", metavar="NAME", help="collect the results instead")
+    parser.add_argument("--device", default="cpu", help="name of the device, for the stored record")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    runs = {name: settings for name, settings in all_runs().items() if options.only in name}
+    options.size, store_size = (64, 80) if options.small else (SIZE, STORE_SIZE)
+    runs = small_runs() if options.small else all_runs()
+    runs = {name: settings for name, settings in runs.items() if options.only in name}
     if options.store:
         names = [name for name in runs if (options.out / f"{name}.json").exists()]
         table = {name: json.loads((options.out / f"{name}.json").read_text()) for name in names}
         ab = {name: load_tensors(options.out / f"{name}.safetensors")[0][name] for name in names if "seed 0" in name}
-        record = {"command": "python tools/race_photos.py PHOTOS OUT", "device": "NVIDIA H200", "table": table}
+        small = " --small" if options.small else ""
+        record = {"command": f"python tools/race_photos.py PHOTOS OUT{small}", "device": options.device, "table": table}
         return store(options.store, record, ab)
     options.until = time.time() + options.deadline
-    loaders = make_loaders(str(options.folder), SIZE, BATCH_SIZE, n_test=N_TEST, store_size=STORE_SIZE)
+    loaders = make_loaders(str(options.folder), options.size, BATCH_SIZE, n_test=N_TEST, store_size=store_size)
     print(loaders, flush=True)
     photos, valid, test = loaders.train.rgb, loaders.valid.rgb[:50], loaders.test.rgb
     context = multiprocessing.get_context("fork")  # the processes share the photos
     queue = context.Queue()
     for name, settings in runs.items():
-        if settings.get("start") == "rung" and not options.rung:
-            continue
         if not (options.out / f"{name}.json").exists():
             queue.put((name, settings))
     processes = [

@@ -16,7 +16,29 @@ torch.manual_seed(0)
 colorizer = Colorizer(UNet(base_channels=8, n_down=2), render_size=64, device="cpu")
 aging_explorer(colorizer, paint_scenes(1, 128, 0).rgb[0].permute(1, 2, 0).numpy())
 """
+LAB = """
+from colorlib import paint_scenes
+from colorlib.lessons.widgets import lab_color
+one, two = paint_scenes(2, 96, 0).rgb.float() / 255
+"""
+# Four stored runs with few colors: the panel needs the names and scores of `tools/race_photos.py`.
+RACES = """
+import torch
+from colorlib.lessons.widgets.photo_races import data_size_explorer
+
+table, ab = {}, {}
+for i, start in enumerate(["pretrained", "random"]):
+    for n in (32, 1000):
+        name = f"{start}, {n} photos, 500 steps, seed 0"
+        table[name] = {"n": n, "steps": 500, "seed": 0, "scores": {"ab MAE / gray": 0.9 + i / 10 - n / 1e4}}
+        ab[name] = torch.full((7, 2, 64, 64), n // 50, dtype=torch.int8)
+data_size_explorer({"table": table}, ab)
+"""
 PANELS = {
+    "dimmer": (LAB + "lab_color.light_dimmer(one)", "light"),
+    "mixer": (LAB + "lab_color.channel_mixer(one, two)", "blur_light"),
+    "hue": (LAB + "lab_color.hue_turner(one)", "turn"),
+    "gray": (LAB + "from colorlib import rgb_to_lab\nlab_color.gray_explorer(rgb_to_lab(one).flatten(1))", "L"),
     "lab": ("from colorlib.lessons.widgets.lab_color import lab_explorer\nlab_explorer()", "L"),
     "features": (
         "import torch\nfrom colorlib import resnet_unet\n"
@@ -24,6 +46,13 @@ PANELS = {
         "feature_explorer({'random': resnet_unet('resnet18', None)}, torch.rand(6, 1, 64, 64))",
         "stage",
     ),
+    "filters": (
+        "import torch\nfrom colorlib.resnet import rgb_resnet\n"
+        "from colorlib.lessons.widgets.resnet_encoder import filter_browser\n"
+        "filter_browser({'random': rgb_resnet('resnet18', None)}, torch.rand(3, 1, 64, 64) * 2 - 1)",
+        "rank",
+    ),
+    "data size": (RACES, "n"),
     "aging": (AGING, "grain"),
     "guess": ("from colorlib.lessons.widgets.unet_autoencoder import guess_explorer\nguess_explorer()", "p_first"),
     "patch": (
@@ -42,7 +71,7 @@ def test_a_widget_redraws_when_its_slider_moves(lab, name):
     picture.wait_for(state="visible", timeout=30_000)
     assert picture.evaluate("image => image.naturalWidth") > 300
     before = picture.get_attribute("src")
-    lab.press(page, f".t-{control}", "ArrowRight", times=3)
+    lab.press(page, f".t-{control}", "ArrowLeft" if name == "data size" else "ArrowRight", times=3)
     changed = "before => document.querySelector('img.t-picture').src !== before"
     page.wait_for_function(changed, arg=before, timeout=30_000)
     page.wait_for_function("() => document.querySelector('img.t-picture').naturalWidth > 300", timeout=30_000)
