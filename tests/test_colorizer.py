@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from torch import nn
 
 import colorlib
-from colorlib import WeightsInfo, images, srgb, zoo
+from colorlib import WeightsInfo, images, srgb, tensors
 from colorlib import colorizer as colorizer_module
 from colorlib.colorizer import Colorizer, paint, upsample_ab
 from colorlib.tensors import WeightsError
@@ -290,7 +290,7 @@ def test_weights_bring_their_render_size(tmp_path, photo):
 
 
 def test_weights_are_found_by_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(zoo, "_bundled_folder", lambda: tmp_path)
+    monkeypatch.setattr(tensors, "BUNDLED", tmp_path)
     colorlib.save_generator(colorlib.UNet(4, 2), tmp_path / "photos.safetensors", WeightsInfo(render_size=96))
     assert Colorizer.from_pretrained(device="cpu").render_size == 96
     assert Colorizer.from_pretrained("photos", "cpu").render_size == 96
