@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 
 import colorlib
 from colorlib.color import rgb_to_lab, to_tensor
-from colorlib.lessons import aging, series
+from colorlib.lessons import aging, experiments, series
 from colorlib.lessons.widgets import file_buttons, first_photo, photo_panel, your_photos
 
 
@@ -362,7 +362,7 @@ def test_chapter_07_runs_to_its_end_with_the_readers_own_folders_and_only_reads_
     changes = {
         "own_album = None": f"own_album = {str(album)!r}",
         "own_folder = None": f"own_folder = {str(own)!r}",
-        "epochs=12": "epochs=1",
+        "epochs=8": "epochs=1",
     }
     cells = json.loads((series.FOLDER / "07_your_photos.ipynb").read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
@@ -384,6 +384,13 @@ def test_chapter_07_runs_to_its_end_with_the_readers_own_folders_and_only_reads_
 
 def mistake_explorer(colorizer, photo):
     return first_photo.mistake_explorer({"one": photo}, {"one": aging.to_luma(photo)})
+
+
+def test_the_stored_fine_tuning_began_with_the_weights_of_today():
+    rows = experiments.stored("fine_tuning")[0]["table"]["seed 0"]
+    views = experiments.photo_and_crops("rocket", experiments.EXPERIMENTS["fine_tuning"].settings["size"])
+    error = colorlib.evaluate(colorlib.load_generator("photos"), views)["ab_mae"]
+    assert error == pytest.approx(rows["bundled"]["rocket"], abs=0.1), "run it again: make experiments ARGS=fine_tuning"
 
 
 EXPLORERS = {  # a control of each, and a value for it
