@@ -19,7 +19,7 @@ from colorlib.zoo import bundled_names, load_generator, read_info
 FOLDER = BUNDLED
 PHOTOS = ("china", "flower", "coffee", "chelsea", "astronaut", "rocket", "motorcycle_left")
 # Mean a, b and chroma, Lab units, that each predicts for the cat at 64 px. New weights need new numbers.
-GOLDEN = {"photos": (4.61, 16.39, 17.18), "photos-l1": (3.53, 13.44, 13.96)}
+GOLDEN = {"photos": (4.18, 14.22, 14.93), "photos-l1": (3.53, 13.44, 13.96)}
 ENCODER = "photos-encoder"
 
 

@@ -294,7 +294,7 @@ def pretraining(
         "seeds": [0, 1, 2], "size": 64, "n_train": 60, "n_test": 60, "epochs": 8, "lr": 1e-3,
         "photos": ["flower", "china", "coffee", "chelsea", "rocket"],
     },
-    tiny={"seeds": [0], "size": 32, "n_train": 40, "n_test": 10, "photos": ["rocket"]},
+    tiny={"seeds": [0], "size": 32, "n_train": 40, "n_test": 10, "epochs": 3, "photos": ["rocket"]},
     holds=lambda table: all(
         rows["fine-tuned"]["scenes"] < 0.85 * rows["bundled"]["scenes"]
         and rows["fine-tuned"]["all photos"] > 1.1 * rows["bundled"]["all photos"]
