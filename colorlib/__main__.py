@@ -279,7 +279,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--discriminator", choices=["patch", "features"], default="patch",
         help="PatchGAN, or heads on features of a frozen pretrained ResNet-18 (default: %(default)s)")  # fmt: skip
     add("--discriminator-weights", default="imagenet", metavar="WEIGHTS",
-        help="weights of that ResNet: imagenet, or a file with torchvision's names (default: %(default)s)")  # fmt: skip
+        help="weights of that ResNet: imagenet, photos-encoder, or a file with torchvision's names "
+        "(default: %(default)s)")  # fmt: skip
     add("--spectral-norm", action="store_true", help="use spectral norm instead of BatchNorm in the PatchGAN")
     add("--ema", type=_number(0, 1), default=0.99, help="decay per step of the averaged weights (default: %(default)s)")
     add("--base-channels", type=_whole(1), default=16, help="width of the U-Net (default: %(default)s)")

@@ -101,9 +101,12 @@ def make_loaders(
     """
     store_size = 2 * size if store_size is None else store_size
     counts = {"batch_size": batch_size, "n_train": n_train, "n_test": n_test}
-    for name, value, lowest in [("size", size, MIN_SIZE), *((*count, 1) for count in counts.items())]:
+    limits = [("size", size, MIN_SIZE), ("workers", workers, 0), *((*count, 1) for count in counts.items())]
+    for name, value, lowest in limits:
         if value is not None and value < lowest:
             raise ValueError(f"{name} must be at least {lowest}, got {value}.")
+    if workers and "fork" not in torch.multiprocessing.get_all_start_methods():
+        raise ValueError("workers share the images by forking, which this system can't do: use workers=0.")
     if store_size < size:
         raise ValueError(f"store_size must be at least size ({size}), got {store_size}.")
     if labels and source in ("scenes", "bundled"):

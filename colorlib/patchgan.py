@@ -69,8 +69,8 @@ class FeatureDiscriminator(nn.Module):
     of its weights in place of the weights. Loading a `state_dict` that belongs to another ResNet raises ValueError.
 
     Args:
-        weights: weights of the ResNet: "imagenet" for torchvision's (downloaded once, then cached), or the path of a
-            safetensors file with torchvision's names.
+        weights: weights of the ResNet: "imagenet" for torchvision's (downloaded once, then cached), the bundled
+            "photos-encoder", or the path of a safetensors file with torchvision's names.
         arch: "resnet18" or "resnet34".
         channels: width of the heads.
     Raises:

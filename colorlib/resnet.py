@@ -198,8 +198,8 @@ def frozen_resnet(arch: str = "resnet18", weights: str | os.PathLike = "imagenet
 
     Args:
         arch: "resnet18" or "resnet34".
-        weights: "imagenet" for torchvision's (downloaded once, then cached), or the path of a safetensors file with
-            torchvision's names.
+        weights: "imagenet" for torchvision's (downloaded once, then cached), the bundled "photos-encoder", or the path
+            of a safetensors file with torchvision's names.
     Returns:
         Three modules to apply one after the other. The first takes RGB (B, 3, H, W), normalized with ImageNet's mean
         and standard deviation; they return features of 64, 128 and 256 channels at 1/4, 1/8 and 1/16 of the size.

@@ -284,3 +284,11 @@ def test_workers_prepare_the_same_batches_and_draw_no_random_numbers():
             assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     drawn = torch.rand(1)
     assert torch.equal(drawn, torch.rand(1, generator=torch.Generator().manual_seed(0)))
+
+
+def test_workers_need_a_system_that_forks(monkeypatch):
+    monkeypatch.setattr(torch.multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    with pytest.raises(ValueError, match="workers=0"):
+        make_loaders("scenes", size=32, n_train=4, n_test=2, workers=2)
+    with pytest.raises(ValueError, match="workers must be at least 0, got -1"):
+        make_loaders("scenes", size=32, n_train=4, n_test=2, workers=-1)

@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from queue import Empty
 
 import torch
 import torch.nn.functional as F
@@ -160,7 +161,7 @@ def work(queue, photos, valid, test, options) -> None:
     while time.time() < options.until:
         try:
             name, settings = queue.get(timeout=1)
-        except Exception:  # the queue is empty
+        except Empty:
             return
         try:
             run(name, settings, photos, valid, test, options)

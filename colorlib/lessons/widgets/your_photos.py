@@ -15,7 +15,7 @@ from colorlib.lessons.widgets import FigurePanel
 from colorlib.lessons.widgets.file_buttons import MAX_UPLOAD
 from colorlib.lessons.widgets.photo_panel import PhotoPanel, as_image, color_error_map, own_photo, shrink
 
-SHEET_SIZES = (64, 96, 128, 160, 256)  # render sizes, pixels
+SHEET_SIZES = (64, 96, 128, 192, 256)  # render sizes, pixels
 SHEET_PREVIEW = 240  # longer side of an image on a contact sheet, pixels
 
 
