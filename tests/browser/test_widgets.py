@@ -120,3 +120,23 @@ def test_strokes_drawn_with_mouse_and_keyboard_color_the_picture(lab):
     page.locator(".t-eraser").click()
     after(drag, "0 strokes")
     assert not lab.page_errors
+
+
+RACE = """
+from colorlib.lessons.widgets.live_races import freeze_and_rates_explorer, race_loaders
+
+freeze_and_rates_explorer(race_loaders(size=32, batch_size=6, crops=1), epochs=2)
+"""
+
+
+def test_races_run_by_keyboard_and_their_results_stay(lab):
+    page = lab.run_notebook(cells=[RACE])
+    status, picture = page.locator(".t-status"), page.locator("img.t-picture")
+    status.get_by_text("No race yet.").wait_for(timeout=60_000)
+    for number, start in enumerate(("pretrained", "random"), 1):
+        before = picture.get_attribute("src")
+        page.locator(".t-start button", has_text=start).press("Enter")
+        page.locator(".t-run").press("Enter")
+        status.get_by_text(f"Race {number}: finished.").wait_for(timeout=120_000)
+        assert picture.get_attribute("src") != before
+    assert not lab.page_errors
