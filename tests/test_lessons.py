@@ -29,7 +29,7 @@ from colorlib.resnet import N_FEATURES
 from colorlib.scenes import KINDS
 
 AB = {"zeros": torch.zeros(1, 2, 4, 4, dtype=torch.int8)}
-NOTEBOOKS = experiments.RUNS.parent
+NOTEBOOKS = experiments.registry.RUNS.parent
 PNG = b"\x89PNG"
 
 
@@ -599,10 +599,10 @@ def test_code_of_an_experiment_is_its_function_and_what_it_draws_on():
 def test_missing_runs_are_explained(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="'skip'.*skips"):
         experiments.stored("skip")
-    monkeypatch.setattr(experiments, "RUNS", tmp_path)
+    monkeypatch.setattr(experiments.registry, "RUNS", tmp_path)
     with pytest.raises(FileNotFoundError, match="make experiments ARGS=skips"):
         experiments.stored("skips")
-    monkeypatch.setattr(experiments, "RUNS", tmp_path / "as in an installed wheel")
+    monkeypatch.setattr(experiments.registry, "RUNS", tmp_path / "as in an installed wheel")
     for read in (experiments.stored, experiments.stored_training, experiments.run_and_store):
         with pytest.raises(FileNotFoundError, match="come with the notebooks"):
             read("skips")
@@ -620,7 +620,7 @@ def test_an_experiment_is_stored_and_run_again_when_code_or_settings_change(tmp_
         chosen = experiments.Experiment(little, {"x": x}, {}, lambda table: True)
         monkeypatch.setitem(experiments.EXPERIMENTS, "little", chosen)
 
-    monkeypatch.setattr(experiments, "RUNS", tmp_path)
+    monkeypatch.setattr(experiments.registry, "RUNS", tmp_path)
     register(x=0.5)
     assert check() == "little: no stored run"
     experiments.main(["little"])

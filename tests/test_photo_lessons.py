@@ -388,7 +388,7 @@ def mistake_explorer(colorizer, photo):
 
 def test_the_stored_fine_tuning_began_with_the_weights_of_today():
     rows = experiments.stored("fine_tuning")[0]["table"]["seed 0"]
-    views = experiments.photo_and_crops("rocket", experiments.EXPERIMENTS["fine_tuning"].settings["size"])
+    views = experiments.your_photos.photo_and_crops("rocket", experiments.EXPERIMENTS["fine_tuning"].settings["size"])
     error = colorlib.evaluate(colorlib.load_generator("photos"), views)["ab_mae"]
     assert error == pytest.approx(rows["bundled"]["rocket"], abs=0.1), "run it again: make experiments ARGS=fine_tuning"
 
