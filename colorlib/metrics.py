@@ -6,6 +6,7 @@
 - *PSNR* (dB), *SSIM*, *colorfulness*: per image, on RGB clipped to sRGB, averaged over images.
 - *determined* pixels: the color follows from the gray image. *Ambiguous* ones: it does not.
 - *edges*: pixels within 2 px of an object boundary, ambiguous ones left out.
+- *context*: determined pixels whose color depends on something at least 3/8 of the side away (24 px at 64 px).
 - *hue entropy*: entropy of the per-object mean hue over 8 bins, divided by log 8; 1 = uniform, 0 = one hue.
 - *hue spread*: circular variance of hue within one ambiguous object, pixels weighted by chroma, averaged over objects;
   0 = one hue per object, near 1 = all hues.
@@ -27,7 +28,7 @@ from colorlib.color import AB_SCALE, join_lab, lab_to_rgb
 
 HUE_BINS = 8
 MIN_OBJECT_PIXELS = 6
-REGIONS = ("determined", "ambiguous", "edges")
+REGIONS = ("determined", "ambiguous", "edges", "context")
 SSIM_WINDOW = 11  # pixels
 MIN_CHROMA = 0.05  # Lab units: images with a lower mean chroma are gray, apart from rounding errors
 
@@ -188,13 +189,13 @@ def evaluate(
         predict: L (B, 1, H, W) in [-1, 1] -> ab (B, 2, H, W). A module is evaluated in eval mode, and its mode is
             restored; a function that calls a module must do this itself.
         loader: yields (L, ab) in a fixed order. `loader.masks`, if present and not None, has bool (N, H, W)
-            `.determined`, `.ambiguous`, `.edges` and integer `.objects` in the same order.
+            `.determined`, `.ambiguous`, `.edges`, `.context` and integer `.objects` in the same order.
         perceptual: compute ΔE2000, PSNR and SSIM, which take most of the time; False leaves them out.
     Returns:
         "ab_mae", "delta_e2000", "chroma_ratio" over all pixels of the set; "psnr", "ssim", "colorfulness" and
         "colorfulness_true" averaged over images (one perfect image makes the mean PSNR inf). With masks also the
-        first three as "<name>/determined", "/ambiguous", "/edges", and "hue_entropy", "hue_spread", "hue_spread_true".
-        The chroma ratio is nan where the truth is gray, as in `chroma_ratio`.
+        first three as "<name>/determined", "/ambiguous", "/edges" and "/context", and "hue_entropy", "hue_spread" and
+        "hue_spread_true". The chroma ratio is nan where the truth is gray, as in `chroma_ratio`.
     Raises:
         ValueError: nothing to score, a prediction of the wrong shape, or masks for other images.
         NonFiniteError: a prediction is not finite. It is a ValueError.

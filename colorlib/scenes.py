@@ -1,13 +1,15 @@
 """Painted scenes for which we know which colors follow from the gray image and which do not.
 
 Sky, grass, brick: the kind of object and its L determine the color, so a network can learn it.
+Roofs: slate and tiles look the same in gray, and a flag on the other side of the scene tells which it is. A network can
+learn it if it sees that far.
 Balloons, cars, doors: the hue is uniformly random and independent of L, so no network can.
 
 The painters work in Lab and in relative coordinates, x right and y down in [0, 1], so a scene can have any size.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -17,9 +19,10 @@ from colorlib.color import lab_to_rgb, to_uint8
 
 MIN_SIZE, MAX_SIZE = 32, 256
 EDGE_WIDTH = 2  # px
+CONTEXT_DISTANCE = 0.375  # of the side: 24 px at 64 px
 
 # Each determined kind has a dark and a light Lab color; its pixels lie on the line through them, so ab is a function of
-# L. Clouds lie on the line of the sky, panes on that of the window frame.
+# L. Clouds lie on the line of the sky, panes on that of the window frame. "roof" is slate; tiles have the same L.
 PAINTS = {
     "sky": ((62, -4, -31), (88, -2, -9)),
     "cloud": ((62, -4, -31), (88, -2, -9)),
@@ -35,6 +38,8 @@ PAINTS = {
     "road": ((34, 0, -3), (92, 0, 4)),  # the light end is a dash
     "wheel": ((12, 0, 0), (80, 0, 0)),
     "string": ((20, 0, 0), (60, 0, 0)),
+    "tiles": ((20, 22, 16), (48, 36, 28)),
+    "flag": ((20, 0, 0), (94, 0, 0)),
 }
 FIRST_AMBIGUOUS = 16
 BALLOONS, CAR, DOOR = (16, 17, 18), 19, 20  # one id for each object that a scene may contain
@@ -66,6 +71,8 @@ class Scenes:
         determined: (n, size, size) bool; all other pixels.
         edges: (n, size, size) bool; determined pixels within 2 px of an object boundary: the 5×5 window around them
             holds more than one id. A subset of `determined`.
+        context: (n, size, size) bool; roof pixels whose color only the flag tells, and the flag is at least 3/8 of the
+            side away (24 px at 64 px). A subset of `determined`.
     """
 
     rgb: torch.Tensor
@@ -73,6 +80,7 @@ class Scenes:
     ambiguous: torch.Tensor
     determined: torch.Tensor
     edges: torch.Tensor
+    context: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.rgb)
@@ -95,19 +103,21 @@ def paint_scenes(n: int, size: int, seed: int) -> Scenes:
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise ValueError(f"size must be from {MIN_SIZE} to {MAX_SIZE} pixels, got {size}.")
     batches = [_paint_batch(range(i, min(i + 64, n)), size, seed) for i in range(0, n, 64)]
-    rgb, objects, boundary = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    rgb, objects, boundary, far = (torch.cat(parts) for parts in zip(*batches, strict=True))
     ambiguous = objects >= FIRST_AMBIGUOUS
-    return Scenes(rgb, objects, ambiguous, ~ambiguous, boundary & ~ambiguous)
+    roofs = (objects == _ID["roof"]) | (objects == _ID["tiles"])
+    return Scenes(rgb, objects, ambiguous, ~ambiguous, boundary & ~ambiguous, roofs & far)
 
 
-def _paint_batch(numbers: range, size: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _paint_batch(numbers: range, size: int, seed: int) -> tuple[torch.Tensor, ...]:
     """Paint some scenes; the conversion to RGB works on all at once, which is faster than many small calls."""
     canvases = [_paint_scene(np.random.default_rng([seed, i]), size) for i in numbers]
     rgb = to_uint8(lab_to_rgb(torch.from_numpy(np.stack([canvas.lab for canvas in canvases]))))
     objects = torch.from_numpy(np.stack([canvas.ids for canvas in canvases]))
     ids, window = objects.float(), (2 * EDGE_WIDTH + 1, 1, EDGE_WIDTH)  # kernel, stride, padding
     boundary = F.max_pool2d(ids, *window) != -F.max_pool2d(-ids, *window)  # more than one id in 5×5 pixels
-    return rgb, objects, boundary
+    far = torch.from_numpy(np.stack([np.abs(canvas.x - canvas.flag) >= CONTEXT_DISTANCE for canvas in canvases]))
+    return rgb, objects, boundary, far.expand_as(objects)
 
 
 @dataclass
@@ -120,6 +130,7 @@ class _Canvas:
     x: np.ndarray  # (1, w) pixel centers
     y: np.ndarray  # (h, 1)
     pixels: float  # pixels per unit of x and y
+    flag: float = np.nan  # x of the side of the flag that is nearer to the house; nan without a house
 
     def window(self, cx, cy, scale, left, top, right, bottom, flip=1) -> "_Canvas":
         """Return the part around (cx, cy), in units of `scale`; the bounds are in these units."""
@@ -161,12 +172,14 @@ def _paint_scene(rng: np.random.Generator, size: int) -> _Canvas:
     _land(canvas, rng, horizon)
 
     plots, standing = [], []
-    if rng.random() < 0.8:
+    if house := rng.random() < 0.8:
         cx, scale = rng.uniform(0.24, 0.76), rng.uniform(0.28, 0.36)
+        tiled = rng.spawn(1)[0].random() < 0.5
+        side = 1 if cx < 0.5 else -1  # the flag stands on the other side of the scene
         base = rng.uniform(max(horizon + 0.08, front - 0.1), front)
         plots.append((cx - 0.62 * scale, 0, cx + 0.62 * scale, 1))
         airspace.append((cx - 0.62 * scale, base - 1.3 * scale, cx + 0.62 * scale, base))
-        standing.append((base, _house, cx, scale))
+        standing.append((base, partial(_house, roof="tiles" if tiled else "roof"), cx, scale))
     for _ in range(rng.choice(4, p=[0.15, 0.35, 0.35, 0.15])):
         base = rng.uniform(horizon + 0.03, front)
         scale = rng.uniform(0.2, 0.27) * (0.75 + (base - horizon) / 0.6)
@@ -175,6 +188,9 @@ def _paint_scene(rng: np.random.Generator, size: int) -> _Canvas:
         standing.append((base, rng.choice([_tree, _tree, _spruce]), cx, scale))
     for base, paint, cx, scale in sorted(standing, key=lambda thing: thing[0]):  # far objects first
         paint(canvas, rng, cx, base, scale)
+    if house:
+        canvas.flag, top = _flag(canvas, side, front, light=tiled)
+        airspace.append((0.5 + side * 0.5 - 0.24, top - 0.02, 0.5 + side * 0.5 + 0.24, front))
 
     if road is not None:
         _road(canvas, road)
@@ -268,7 +284,7 @@ def _trunk(window, half, height):
     window.lay("trunk", window.cover(_box(window.x, window.y, -half, -height, half, 0.03)), 34 - 60 * window.x)
 
 
-def _house(canvas, rng, cx, base, scale):
+def _house(canvas, rng, cx, base, scale, roof):
     house = canvas.window(cx, base, scale, -0.62, -1.5, 0.62, 0.1)
     x, y = house.x, house.y
     wall, top = rng.uniform(0.66, 0.8), rng.uniform(1.14, 1.3)  # heights of wall and roof
@@ -276,14 +292,25 @@ def _house(canvas, rng, cx, base, scale):
     mortar, tone = _courses(house, 0.26, 0.125, 0.022)
     walls = np.minimum(_box(x, y, -0.5, -wall, 0.5, 0), _box(x, y, chimney - 0.07, -top, chimney + 0.07, -wall))
     house.lay("brick", house.cover(walls), (1 - mortar) * (40 + 6 * tone) + mortar * 72)
-    roof = _polygon(x, y, (-0.6, -wall), (-gable, -top), (gable, -top), (0.6, -wall))
+    slope = _polygon(x, y, (-0.6, -wall), (-gable, -top), (gable, -top), (0.6, -wall))
     joint, tone = _courses(house, 0.15, 0.11, 0.012)
-    house.lay("roof", house.cover(roof), 36 + 6 * tone - 12 * joint)
+    house.lay(roof, house.cover(slope), 36 + 6 * tone - 12 * joint)
     u, v = x + 0.22 * side, y + wall - 0.33  # from the middle of the window
     pane, bars = _box(u, v, -0.15, -0.18, 0.15, 0.18), np.minimum(np.abs(u), np.abs(v)) - 0.016
     house.lay("window", house.cover(pane - 0.035), 93)
     house.lay("window", house.cover(np.maximum(pane, -bars)), 76 + 20 * u - 20 * v)
     _door(house, rng, side * rng.uniform(0.17, 0.24))
+
+
+def _flag(canvas, side, ground, light):
+    """Paint a flag at the edge of the scene, light or dark; return the x of its inner side, and the y of its top."""
+    pole, top, width, height = 0.5 + side * 0.46, ground - 0.28, 0.19, 0.14
+    x, y = side * (pole - canvas.x), canvas.y - top  # x grows from the pole toward the house
+    canvas.lay("flag", canvas.cover(_box(x, y, -0.011, -0.01, 0.011, ground - top)), 70)
+    cloth = _box(x, y, 0.011, 0, width, height)
+    canvas.lay("flag", canvas.cover(cloth), 20 if light else 94)  # the border
+    canvas.lay("flag", canvas.cover(cloth + 0.013), 94 if light else 20)
+    return pole - side * width, top
 
 
 def _road(canvas, middle):

@@ -54,7 +54,13 @@ def random_batch(n=7, size=16, seed=0):
     ambiguous = objects > 0
     edges = torch.zeros_like(ambiguous)
     edges[:, 6:8] = True
-    return L, ab, SimpleNamespace(objects=objects, ambiguous=ambiguous, determined=~ambiguous, edges=edges)
+    determined = ~ambiguous
+    context = determined & (torch.arange(objects.shape[-1]) < 3)
+    return (
+        L,
+        ab,
+        SimpleNamespace(objects=objects, ambiguous=ambiguous, determined=determined, edges=edges, context=context),
+    )
 
 
 class Batches:
@@ -249,7 +255,7 @@ def test_evaluate_agrees_with_the_single_functions():
         "colorfulness_true": metrics.colorfulness(rgb_true).mean().item(),
         "hue_entropy": metrics.hue_entropy(ab_pred, masks.objects, masks.ambiguous),
     }
-    for name in ("", "/determined", "/ambiguous", "/edges"):
+    for name in ("", "/determined", "/ambiguous", "/edges", "/context"):
         mask = getattr(masks, name[1:]) if name else torch.ones_like(masks.edges)
         expected[f"ab_mae{name}"] = metrics.ab_mae(ab_pred, ab, mask)
         expected[f"chroma_ratio{name}"] = metrics.chroma_ratio(ab_pred, ab, mask)

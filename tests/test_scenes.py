@@ -35,7 +35,7 @@ def test_shapes_and_types(size):
     assert len(scenes) == 2
     assert scenes.rgb.shape == (2, 3, size, size) and scenes.rgb.dtype == torch.uint8
     assert scenes.objects.shape == (2, size, size) and scenes.objects.dtype == torch.uint8
-    for mask in (scenes.ambiguous, scenes.determined, scenes.edges):
+    for mask in (scenes.ambiguous, scenes.determined, scenes.edges, scenes.context):
         assert mask.shape == (2, size, size) and mask.dtype == torch.bool
     with pytest.raises(AttributeError):
         scenes.rgb = None
@@ -176,3 +176,57 @@ def test_determined_colors_follow_from_kind_and_lightness():
             fit = np.linalg.lstsq(lines, values, rcond=None)[0]
             assert np.sqrt(((values - lines @ fit) ** 2).mean()) < 1.5, kind
     assert kinds_seen >= set(PAINTS) - {"string"}  # a string is all edge
+
+
+# --- context: a flag tells the color of a roof that is far away -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def roofs(world):
+    """For each scene with a roof: its number, whether it is tiled, mean L of the roof, and mean L of the flag."""
+    L, objects = rgb_to_lab(world.rgb)[:, 0].numpy(), world.objects.numpy()
+    names = list(PAINTS)
+    roof, tiles, flag = (objects == names.index(kind) for kind in ("roof", "tiles", "flag"))
+    rows = [
+        (i, tiles[i].any(), L[i][roof[i] | tiles[i]].mean(), L[i][flag[i]].mean())
+        for i in range(len(objects))
+        if (roof[i] | tiles[i]).any()
+    ]
+    return np.array(rows)
+
+
+def test_half_of_the_roofs_are_tiled_and_the_flag_tells_which(world, roofs):
+    assert 0.4 < roofs[:, 1].mean() < 0.6
+    light = roofs[:, 3] > 50
+    assert (light == roofs[:, 1]).mean() > 0.99
+    names, objects = list(PAINTS), world.objects
+    both = [(objects == names.index(kind)).flatten(1).any(dim=1) for kind in ("roof", "tiles")]
+    assert not (both[0] & both[1]).any(), "a scene has one kind of roof"
+
+
+def test_context_pixels_are_roof_far_from_the_flag(world):
+    names = list(PAINTS)
+    objects, context = world.objects.numpy(), world.context.numpy()
+    assert (context <= ((objects == names.index("roof")) | (objects == names.index("tiles")))).all()
+    assert not (context & world.ambiguous.numpy()).any() and 0.01 < context.mean() < 0.04
+    for i in np.flatnonzero(context.any(axis=(1, 2)))[:100]:
+        rows, columns = np.nonzero(objects[i] == names.index("flag"))
+        for row, column in np.argwhere(context[i])[::7]:
+            assert np.hypot(rows - row, columns - column).min() >= 22  # 24 px, less rounding
+
+
+def test_the_roof_itself_does_not_tell(world, roofs):
+    """No regressor finds the kind of roof in the gray patch around its middle; in the whole scene, the flag does."""
+    assert abs(np.corrcoef(roofs[:, 1], roofs[:, 2])[0, 1]) < 0.12  # 2.3 standard errors of 370 roofs
+    L, objects = rgb_to_lab(world.rgb)[:, 0].numpy(), world.objects.numpy()
+    gray, patches = np.pad(L, ((0, 0), (16, 16), (16, 16)), mode="edge"), []
+    names = list(PAINTS)
+    for i in roofs[:, 0].astype(int):
+        where = (objects[i] == names.index("roof")) | (objects[i] == names.index("tiles"))
+        row, column = np.round(ndimage.center_of_mass(where)).astype(int)
+        patches.append(gray[i, row + 4 : row + 29, column + 4 : column + 29].ravel())
+    patches, kind = (np.stack(patches) - np.mean(patches)) / 10, 2 * roofs[:, 1] - 1
+    train = np.arange(len(roofs)) < 250
+    for regressor in (Ridge(alpha=1000), KNeighborsRegressor(30)):
+        guess = regressor.fit(patches[train], kind[train]).predict(patches[~train])
+        assert ((guess > 0) == (kind[~train] > 0)).mean() < 0.62  # chance is 0.5; 2.6 standard errors of 117 roofs
