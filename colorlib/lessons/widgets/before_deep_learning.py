@@ -15,7 +15,7 @@ from colorlib.brush import TouchUp
 from colorlib.color import lab_to_rgb, lab_to_rgb_keeping_light, rgb_to_lab, to_tensor, to_uint8
 from colorlib.images import ImageReadError, open_image, resize_image
 from colorlib.lessons.artist import ab_error
-from colorlib.lessons.widgets import FigurePanel, to_png
+from colorlib.lessons.widgets import FigurePanel, StillPicture, to_png
 from colorlib.lessons.widgets.file_buttons import UploadButton
 from colorlib.lessons.widgets.stroke_canvas import StrokeCanvas, StrokePanel
 from colorlib.strokes import Stroke
@@ -129,7 +129,7 @@ def reference_figure(lab: torch.Tensor, reference: torch.Tensor, method: str, sw
     return show.pictures({"": [to_picture(x) for x in (reference, colored, lab)]}, titles=titles)
 
 
-class ReferencePicker(widgets.VBox):
+class ReferencePicker(StillPicture, widgets.VBox):
     """Choose or upload a reference and a method; draw matching boxes (swatches) on both pictures.
 
     Args:

@@ -80,6 +80,9 @@ class UploadButton(anywidget.AnyWidget):
         self.current, self.file = None, None  # the upload in progress, and what has arrived of it
         self.on_msg(self.receive)
 
+    def __repr__(self) -> str:
+        return f"UploadButton({self.label!r})"
+
     def receive(self, widget, content: dict, buffers: list) -> None:
         """Add a piece to the file, and hand the file over when it is complete; called for each message of the page."""
         name, size, start = content["name"], content["size"], content["start"]
@@ -146,6 +149,9 @@ class DownloadButton(anywidget.AnyWidget):
         super().__init__(**traits)
         self.make = make
         self.on_msg(self.send_file)
+
+    def __repr__(self) -> str:
+        return f"DownloadButton({self.label!r})"
 
     def send_file(self, widget, content: dict, buffers: list) -> None:
         """Make the file and send it to the page; called when the button is pressed."""

@@ -17,7 +17,7 @@ from colorlib.color import to_tensor
 from colorlib.config import seed_everything
 from colorlib.data import BUNDLED_TEST, BUNDLED_VALID, Loaders, bundled_photo, make_loaders
 from colorlib.images import fit_square
-from colorlib.lessons.widgets import to_png
+from colorlib.lessons.widgets import StillPicture, to_png
 from colorlib.metrics import evaluate, gray
 from colorlib.resnet import resnet_unet
 from colorlib.training import fit_reconstruction
@@ -140,7 +140,7 @@ def race_results(races: Sequence[Race]) -> Figure:
     return figure
 
 
-class RacePanel(widgets.VBox):
+class RacePanel(StillPicture, widgets.VBox):
     """Choose what is frozen and the learning rates, run a race, and see it beside all earlier ones.
 
     A race runs in a thread, so that it can be stopped. `races` keeps all results.

@@ -14,6 +14,7 @@ from colorlib.color import rgb_to_lab, to_tensor
 from colorlib.colorizer import Colorizer
 from colorlib.images import MAX_JPEG_EXIF, MAX_JPEG_SIDE, SUFFIXES, ImageReadError, open_image, write_image
 from colorlib.lessons.aging import to_luma
+from colorlib.lessons.widgets import StillPicture, side_by_side
 from colorlib.lessons.widgets.file_buttons import DownloadButton, UploadButton
 
 PREVIEW = 720  # longer side of the images on the page, pixels; the download has full size
@@ -98,7 +99,7 @@ def colored_name(name: str, suffix: str = ".jpg") -> str:
     return f"{stem if stem and known else name or 'photo'}-colored{suffix}"
 
 
-class PhotoPanel(widgets.VBox):
+class PhotoPanel(StillPicture, widgets.VBox):
     """Choose or upload a photo, see it gray and colored, change render size and saturation, download the result.
 
     The longer side of the images on the page is at most `PREVIEW` pixels, so that the sliders react quickly; the
@@ -121,6 +122,7 @@ class PhotoPanel(widgets.VBox):
         self.colorizer = colorizer
         self.photos = {name: as_image(photo) for name, photo in (photos or {}).items()}
         self.name, self.photo = "", None
+        self.shown = None  # what is left and right of the edge, images of one size
         self.choice = widgets.Dropdown(options=list(self.photos), description="photo")
         self.upload = UploadButton(self.take_upload, self.tell)
         smallest, largest = RENDER_SIZES[0], max(RENDER_SIZES[1], colorizer.render_size)
@@ -179,8 +181,18 @@ class PhotoPanel(widgets.VBox):
         """Color a small copy of the photo and show it."""
         small = shrink(self.photo)
         before = as_image(to_luma(np.asarray(small))) if self.left.value == "gray" else small
-        self.picture.value = before_after(before, self.color(small), self.left.value)
+        self.shown = before, self.color(small)
+        self.picture.value = before_after(*self.shown, self.left.value)
         self.download.ready = True
+
+    def still(self) -> Image.Image | None:
+        """Return the picture with its edge in the middle, or None before there is a photo."""
+        if self.shown is None:
+            return None
+        before, after = self.shown
+        middle = after.width // 2
+        halves = before.crop((0, 0, middle, before.height)), after.crop((middle, 0, after.width, after.height))
+        return side_by_side(halves)
 
     def color(self, image: Image.Image) -> Image.Image:
         """Color an image with the current settings."""

@@ -11,6 +11,7 @@ import numpy as np
 import traitlets
 from PIL import Image
 
+from colorlib.lessons.widgets import StillPicture, side_by_side
 from colorlib.strokes import Stroke, strokes_from
 
 
@@ -46,6 +47,9 @@ class StrokeCanvas(anywidget.AnyWidget):
     def __init__(self, picture: np.ndarray | Image.Image, mode="strokes", strokes: Sequence[Stroke] = (), **traits):
         super().__init__(picture=png(picture), mode=mode, strokes=[asdict(one) for one in strokes], **traits)
 
+    def __repr__(self) -> str:
+        return f"StrokeCanvas({len(self.strokes)} strokes, {len(self.boxes)} boxes)"
+
     def drawn(self) -> list[Stroke]:
         """Return the strokes on the surface.
 
@@ -55,7 +59,7 @@ class StrokeCanvas(anywidget.AnyWidget):
         return strokes_from(self.strokes)
 
 
-class StrokePanel(widgets.HBox):
+class StrokePanel(StillPicture, widgets.HBox):
     """A drawing surface, and beside it the picture that results from the strokes on it.
 
     Args:
@@ -85,6 +89,11 @@ class StrokePanel(widgets.HBox):
         self.result.add_class("t-result")
         self.canvas.observe(self.redraw, names="strokes")
         self.redraw()
+
+    def still(self) -> Image.Image:
+        """Return the picture to draw on, without strokes, and the result beside it."""
+        files = (self.canvas.picture, self.result.value)
+        return side_by_side(Image.open(io.BytesIO(file)).convert("RGB") for file in files if file)
 
     def prepare(self, button=None) -> None:
         """Put the prepared strokes back."""

@@ -119,6 +119,9 @@ class StopKernel(anywidget.AnyWidget):
     };
     """
 
+    def __repr__(self) -> str:
+        return "StopKernel()"
+
 
 def photo_app(colorizer: Colorizer) -> PhotoPanel:
     """Return the app: upload, before and after, render size, saturation, download. Nothing is written to disk."""
