@@ -1,5 +1,6 @@
 """Widgets, one module per chapter. Each wraps a plain figure function, so that it can be tested without a browser."""
 
+import base64
 import io
 
 from colorlib.extras import MissingExtra
@@ -19,7 +20,15 @@ def to_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-class FigurePanel(widgets.VBox):
+class WithPicture:
+    """A panel that also shows as a PNG, its `picture`, where no kernel runs, such as on a code host."""
+
+    def _repr_mimebundle_(self, **kwargs) -> dict:
+        png = base64.b64encode(bytes(self.picture.value)).decode()
+        return super()._repr_mimebundle_(**kwargs) | {"image/png": png}
+
+
+class FigurePanel(WithPicture, widgets.VBox):
     """Controls above a figure, which is redrawn whenever the value of a control changes.
 
     Args:
