@@ -45,7 +45,7 @@ class StillPicture:
 
     def still(self) -> Image.Image | None:
         """Return what the panel shows now, RGB, or None if it shows no picture."""
-        return Image.open(io.BytesIO(self.picture.value)).convert("RGB")
+        return Image.open(io.BytesIO(self.picture.value)).convert("RGB") if self.picture.value else None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}: run the notebook to use it"
