@@ -65,6 +65,7 @@ class PhotoPanel(StillPicture, widgets.VBox):
         self.left = widgets.ToggleButtons(options=["gray", "original"], description="left side")
         for toggle in (self.view, self.left):
             toggle.style.button_width = "80px"
+            toggle.layout.width = "max-content"
         self.download = DownloadButton(self.make_file)
         self.status = widgets.HTML(html.escape(note))
         self.picture = widgets.HTML(layout={"width": "100%"})
@@ -79,10 +80,10 @@ class PhotoPanel(StillPicture, widgets.VBox):
             [
                 widgets.HBox([*([self.upload] if upload else []), self.download, self.view], layout=rows),
                 self.choice,
-                widgets.HBox([self.render_size, self.saturation, self.left], layout=rows),
                 self.status,
                 self.picture,
                 self.brush,
+                widgets.HBox([self.render_size, self.saturation, self.left], layout=rows),
             ]
         )
         self.add_class(DROP_ZONE)
@@ -163,6 +164,7 @@ class PhotoPanel(StillPicture, widgets.VBox):
         """Show the photo to compare, or to paint on."""
         paint = self.view.value == "paint"
         self.picture.layout.display, self.brush.layout.display = ("none", "") if paint else ("", "none")
+        self.left.layout.display = "none" if paint else ""
         self.repaint()
 
     def draw(self) -> None:

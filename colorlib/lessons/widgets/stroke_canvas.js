@@ -40,7 +40,7 @@ function render({ model, el }) {
     "U undoes, E erases, plus and minus change the size.");
   const side = make("div", root);
   side.style.cssText = "display: flex; flex-flow: column; gap: 4px; font: 13px sans-serif";
-  if (large) side.style.cssText = "flex: 0 1 140px; display: flex; flex-flow: row wrap; gap: 4px 12px; font: 13px sans-serif";
+  if (large) side.style.cssText = "flex: 1 1 140px; display: flex; flex-flow: row wrap; gap: 4px 12px; font: 13px sans-serif";
   const boxes = model.get("mode") === "boxes";
   const picker = make("canvas", side, { width: SIDE, height: SIDE, tabIndex: 0, className: "t-picker" });
   picker.style.cssText = "cursor: pointer; touch-action: none; border: 1px solid #bbb; border-radius: 50%";
