@@ -28,6 +28,7 @@ def colorize(options: argparse.Namespace) -> int:
     from colorlib.albums import color_album
     from colorlib.colorizer import Colorizer
 
+    finish = _brush(options.strokes) if options.strokes else None
     tally = color_album(
         Colorizer.from_pretrained(options.weights, options.device),
         options.inputs,
@@ -35,6 +36,7 @@ def colorize(options: argparse.Namespace) -> int:
         lambda sentence: tqdm.write(f"colorlib: {sentence}", file=sys.stderr),
         render_size=options.render_size,
         saturation=options.saturation,
+        finish=finish,
         overwrite=options.overwrite,
     )
     skipped = f"{tally.skipped} skipped (their results exist; --overwrite replaces them), " if tally.skipped else ""
@@ -103,7 +105,10 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # printing a name that the encoding can't represent must not fail
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if getattr(options, "strokes", None) and (len(options.inputs) > 1 or os.path.isdir(options.inputs[0])):
+        parser.error("--strokes corrects one photo: name one photo file, not several or a folder")
     options.command = " ".join(["colorlib", *arguments])
     format_before, warnings.formatwarning = warnings.formatwarning, lambda message, *args: f"colorlib: {message}\n"
     try:
@@ -115,6 +120,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     finally:
         warnings.formatwarning = format_before
+
+
+def _brush(path: str) -> Callable:
+    """Return a function that corrects a colored photo with the strokes in a file."""
+    from colorlib.brush import touch_up
+    from colorlib.strokes import read_strokes
+
+    try:
+        strokes = read_strokes(path)
+    except OSError as error:
+        raise ValueError(f"the strokes in {path} can't be read: {error.strerror or error}") from error
+    return lambda colored: touch_up(colored, strokes)
 
 
 def _generator(options: argparse.Namespace):
@@ -211,6 +228,8 @@ examples:
       colors all photos in album, keeping its subfolders, and the file 1932.tif
   colorlib colorize album --out bolder --saturation 1.3 --weights run1/gan.safetensors
       uses stronger colors and weights from `colorlib train`
+  colorlib colorize grandma.jpg --out colored --strokes grandma.strokes.json
+      corrects the colors with strokes that were drawn in the app or in chapter 07 and saved there
 
 Each result keeps the name and format of its photo, but GIFs (which have too few colors) and formats that can't be
 written become PNG. If two photos have the same name, the second result gets a number (1932-2.jpg). Photos that already
@@ -239,6 +258,8 @@ def _parser() -> argparse.ArgumentParser:
         help="shorter side of the network's input, px (default: stored with the weights)")  # fmt: skip
     add("--saturation", type=_checked(float, check_saturation), default=1.0, metavar="S",
         help="strength of the colors: 0 gray, 1 as predicted (default: %(default)s)")  # fmt: skip
+    add("--strokes", type=_not_empty, metavar="FILE",
+        help="correct the colors of one photo with these strokes, a JSON file")  # fmt: skip
     add("--overwrite", action="store_true", help="replace existing results")
     add("--device", help="cpu, cuda or mps (default: the fastest available)")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
 from tqdm import tqdm
 
 from colorlib.colorizer import Colorizer
@@ -30,6 +31,7 @@ def color_album(
     *,
     render_size: int | None = None,
     saturation: float = 1.0,
+    finish: Callable[[Image.Image], Image.Image] | None = None,
     overwrite: bool = False,
 ) -> Tally:
     """Color every photo among files and folders, save the results, and show progress.
@@ -42,6 +44,7 @@ def color_album(
         out: folder for the results. Subfolders are kept; see `plan_results` for the names.
         report: called with one sentence for each photo or folder that fails; the others are still colored.
         render_size, saturation: as in `Colorizer.colorize`.
+        finish: called with each colored photo; what it returns is saved. By default the colored photo is.
         overwrite: replace existing results. An input is never replaced.
     Returns:
         The numbers of colored, skipped and failed photos.
@@ -61,7 +64,8 @@ def color_album(
             if os.path.lexists(result) and not overwrite:
                 tally.skipped += 1
                 continue
-            save_image(colorizer.colorize(photo, render_size, saturation), result, overwrite)
+            colored = colorizer.colorize(photo, render_size, saturation)
+            save_image(finish(colored) if finish else colored, result, overwrite)
             tally.colored += 1
         except (ValueError, RuntimeError, OSError, MemoryError) as error:
             failed(error if str(photo) in str(error) else f"{photo}: {error}")

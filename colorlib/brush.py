@@ -7,6 +7,7 @@ a network's prediction, along the edges of the full-size photo.
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -57,6 +58,12 @@ class TouchUp:
         Returns:
             An RGB image with the size and the L of the photo. Pixels that no stroke reaches are unchanged.
         """
+        result = Image.fromarray(self._paint(strokes).copy())
+        result.info = dict(self.info)
+        return result
+
+    def _paint(self, strokes: Iterable[Stroke]) -> np.ndarray:
+        """Correct `self.painted` with these strokes, and return it."""
         change = self.difference(strokes)
         paint_windows(
             self.painted,
@@ -67,9 +74,7 @@ class TouchUp:
             add=True,
         )
         self.change = change
-        result = Image.fromarray(self.painted.copy())
-        result.info = dict(self.info)
-        return result
+        return self.painted
 
     def difference(self, strokes: Iterable[Stroke]) -> torch.Tensor:
         """Return what these strokes add to a and b in the small copy, (2, h, w) in Lab units."""
@@ -107,4 +112,7 @@ def touch_up(image_or_result: Picture, strokes: Iterable[Stroke]) -> Image.Image
         ImageReadError, TypeError, ValueError: as `TouchUp`.
     Source: Levin et al. 2004, Colorization using optimization, on the difference; Kopf et al. 2007 for the upsampling.
     """
-    return TouchUp(image_or_result).apply(strokes)
+    tool = TouchUp(image_or_result)
+    result = Image.fromarray(tool._paint(strokes))  # without a copy: a photo can have 100 million pixels
+    result.info = tool.info
+    return result

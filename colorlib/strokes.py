@@ -51,9 +51,9 @@ class Stroke:
 
 def save_strokes(strokes: Iterable[Stroke], path: str | os.PathLike) -> None:
     """Write strokes to a JSON file, which `read_strokes` reads. An existing file is replaced."""
-    content = {"format": FORMAT, "strokes": [asdict(stroke) for stroke in strokes]}
+    content = strokes_to_json(strokes)
     with atomic_write(Path(path)) as file:
-        file.write((json.dumps(content, indent=1) + "\n").encode())
+        file.write(content)
 
 
 def read_strokes(path: str | os.PathLike) -> list[Stroke]:
@@ -63,19 +63,34 @@ def read_strokes(path: str | os.PathLike) -> list[Stroke]:
         ValueError: the file has other content; the message names the file and what is wrong.
         OSError: the file can't be read.
     """
-    path = Path(path)
-    if path.stat().st_size > MAX_FILE:
-        raise ValueError(f"{path} is larger than {MAX_FILE // 2**20} MB, so it is not a file of strokes.")
+    with open(path, "rb") as file:
+        return strokes_from_json(file.read(MAX_FILE + 1), str(path))
+
+
+def strokes_to_json(strokes: Iterable[Stroke]) -> bytes:
+    """Return the content of a file of strokes."""
+    content = {"format": FORMAT, "strokes": [asdict(stroke) for stroke in strokes]}
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def strokes_from_json(content: bytes, name: str) -> list[Stroke]:
+    """Return the strokes in the content of a file of strokes.
+
+    Raises:
+        ValueError: it has other content; the message begins with `name` and says what is wrong.
+    """
+    if len(content) > MAX_FILE:
+        raise ValueError(f"{name} is larger than {MAX_FILE // 2**20} MB, so it is not a file of strokes.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a JSON file: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("strokes"), list):
-        raise ValueError(f"{path} is not a file of strokes: its format should be {FORMAT!r}.")
+        raise ValueError(f"{name} is not a JSON file: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("strokes"), list):
+        raise ValueError(f"{name} is not a file of strokes: its format should be {FORMAT!r}.")
     try:
-        return strokes_from(content["strokes"])
+        return strokes_from(found["strokes"])
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{name}: {error}") from error
 
 
 def strokes_from(rows: Iterable[dict]) -> list[Stroke]:

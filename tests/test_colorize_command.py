@@ -173,6 +173,89 @@ def test_options_reach_the_result(run):
     assert (large != bold).any()
 
 
+# --- Strokes ---
+
+RED = colorlib.Stroke([(0.2, 0.5), (0.8, 0.5)], (60, 40), 0.1)
+
+
+def redness(path):
+    return colorlib.rgb_to_lab(colorlib.to_tensor(colorlib.read_image(path)))[1, 8:16, 12:28].mean().item()
+
+
+def test_strokes_correct_a_photo_as_touch_up_does(run):
+    exif = Image.Exif()
+    exif[0x010E] = "the harbor"
+    photo = make_photo("a.png", exif=exif)
+    colorlib.save_strokes([RED], "a.strokes.json")
+    assert run(photo, "--out", "plain") == (0, [])
+    assert run(photo, "--out", "out", "--strokes", "a.strokes.json") == (0, [])
+    expected = colorlib.touch_up(colorlib.read_image("plain/a.png"), [RED])
+    assert np.array_equal(colorlib.read_image("out/a.png"), np.asarray(expected))
+    assert redness("out/a.png") > redness("plain/a.png") + 20
+    assert_same_lightness(photo, "out/a.png")
+    with Image.open("out/a.png") as result:
+        assert result.getexif()[0x010E] == "the harbor" and result.info["icc_profile"] == srgb.srgb_profile()
+
+
+def test_strokes_come_after_the_other_options(run):
+    """The saturation is the network's; a stroke has the color that was picked."""
+    photo = make_photo("a.png")
+    colorlib.save_strokes([RED], "a.strokes.json")
+    for saturation in ("0", "3"):
+        options = ["--saturation", saturation, "--render-size", "48", "--strokes", "a.strokes.json"]
+        assert run(photo, "--out", saturation, *options) == (0, [])
+    gray, bold = (colorlib.read_image(f"{name}/a.png").astype(int) for name in ("0", "3"))
+    assert redness("0/a.png") == pytest.approx(redness("3/a.png"), abs=8)
+    assert (gray != bold).any() and redness("0/a.png") > 20
+
+
+def test_no_strokes_change_nothing_and_an_existing_result_is_kept(run, capsys):
+    photo = make_photo("a.png")
+    colorlib.save_strokes([], "none.json"), colorlib.save_strokes([RED], "red.json")
+    assert run(photo, "--out", "plain") == run(photo, "--out", "out", "--strokes", "none.json") == (0, [])
+    assert np.array_equal(colorlib.read_image("plain/a.png"), colorlib.read_image("out/a.png"))
+    assert run(photo, "--out", "out", "--strokes", "red.json") == (0, [])
+    assert np.array_equal(colorlib.read_image("plain/a.png"), colorlib.read_image("out/a.png"))
+    assert run(photo, "--out", "out", "--strokes", "red.json", "--overwrite") == (0, [])
+    assert redness("out/a.png") > redness("plain/a.png") + 20
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "the strokes in a.json can't be read: No such file or directory"),
+        ("[1, 2", "a.json is not a JSON file"),
+        ('{"format": "colorlib strokes 2", "strokes": []}', "a.json is not a file of strokes"),
+        (
+            '{"format": "colorlib strokes 1", "strokes": [{"points": [[2, 0]], "ab": null, "radius": 0.1}]}',
+            "a.json: stroke 1 is not valid: a point of a stroke is (x, y), both from 0 to 1",
+        ),
+    ],
+)
+def test_strokes_that_cannot_be_used_are_one_line(run, content, words):
+    photo = make_photo("a.png")
+    if content is not None:
+        Path("a.json").write_text(content)
+    status, errors = run(photo, "--out", "out", "--strokes", "a.json")
+    assert status == 1 and len(errors) == 1 and errors[0].startswith(f"colorlib: {words}") and not Path("out").exists()
+
+
+def test_a_folder_in_place_of_a_file_of_strokes_is_one_line(run):
+    Path("folder").mkdir()
+    status, errors = run(make_photo("a.png"), "--out", "out", "--strokes", "folder")
+    assert status == 1 and len(errors) == 1 and "the strokes in folder can't be read" in errors[0]
+
+
+@pytest.mark.parametrize("inputs", [["a.png", "b.png"], ["."]])
+def test_strokes_belong_to_one_photo(run, capsys, inputs):
+    make_photo("a.png"), make_photo("b.png")
+    colorlib.save_strokes([RED], "red.json")
+    with pytest.raises(SystemExit) as exit_status:
+        run(*inputs, "--out", "out", "--strokes", "red.json")
+    assert exit_status.value.code == 2 and not Path("out").exists()
+    assert "--strokes corrects one photo: name one photo file, not several or a folder" in capsys.readouterr().err
+
+
 # --- Failures ---
 
 

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 import colorlib
 from colorlib.color import rgb_to_lab, to_tensor
 from colorlib.lessons import aging, experiments, series
-from colorlib.lessons.widgets import file_buttons, first_photo, photo_panel, your_photos
+from colorlib.lessons.widgets import file_buttons, first_photo, photo_panel, pictures, your_photos
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_every_chapter_has_a_title_and_a_promise():
 
 def test_before_and_after_shows_both_images():
     red, blue = (Image.new("RGB", (40, 30), color) for color in ("red", "blue"))
-    page = photo_panel.before_after(red, blue, 'a "print"', "colored")
+    page = pictures.before_after(red, blue, 'a "print"', "colored")
     found = re.findall(r'class="t-(\w+)" alt="([^"]*)" src="data:image/jpeg;base64,([^"]+)"', page)
     assert [(name, alt) for name, alt, _ in found] == [("after", "colored"), ("before", "a &quot;print&quot;")]
     pixels = [Image.open(io.BytesIO(base64.b64decode(data))).getpixel((20, 15)) for _, _, data in found]
@@ -139,14 +139,14 @@ def test_before_and_after_shows_both_images():
 def test_shrink_keeps_the_aspect_ratio_and_drops_metadata():
     image = Image.new("RGB", (3000, 1500))
     image.info["exif"] = b"Exif\0\0"
-    assert photo_panel.shrink(image, 720).size == (720, 360) and photo_panel.shrink(image, 720).info == {}
-    assert photo_panel.shrink(image, 9000).size == image.size and image.info, "the image itself must not change"
+    assert pictures.shrink(image, 720).size == (720, 360) and pictures.shrink(image, 720).info == {}
+    assert pictures.shrink(image, 9000).size == image.size and image.info, "the image itself must not change"
 
 
 def test_a_download_keeps_metadata_and_color():
     image = Image.new("RGB", (32, 32), "orange")
     image.info = {"exif": Image.Exif().tobytes(), "icc_profile": b"profile", "dpi": (300, 300)}
-    suffix, file = photo_panel.to_file(image)
+    suffix, file = pictures.to_file(image)
     back = Image.open(io.BytesIO(file))
     assert suffix == ".jpg" and back.format == "JPEG" and back.info["dpi"] == (300, 300)
     assert back.info["icc_profile"] == b"profile" and "exif" in back.info
@@ -185,7 +185,7 @@ def test_the_panel_redraws_for_each_control(colorizer, photo):
     panel = photo_panel.PhotoPanel(colorizer, {"one": photo, "two": photo[:, ::-1].copy()})
     assert panel.status.value == "one: 96 × 64 pixels" and panel.render_size.value == 64
     seen = [panel.picture.value]
-    for control, value in [("choice", "two"), ("render_size", 32), ("saturation", 2.0), ("left", "original")]:
+    for control, value in [("choice", 1), ("render_size", 32), ("saturation", 2.0), ("left", "original")]:
         getattr(panel, control).value = value
         assert panel.picture.value not in seen, control
         seen.append(panel.picture.value)
@@ -303,8 +303,8 @@ def test_the_color_error_does_not_count_brightness():
     black, gray, red = (
         np.full((2, 3, 3), color, dtype=np.uint8) for color in ((0, 0, 0), (128, 128, 128), (255, 0, 0))
     )
-    assert photo_panel.color_error_map(black, gray).max() < 0.01
-    error = photo_panel.color_error_map(red, Image.fromarray(black))
+    assert pictures.color_error_map(black, gray).max() < 0.01
+    error = pictures.color_error_map(red, Image.fromarray(black))
     assert error.shape == (2, 3) and error == pytest.approx((80.1 + 67.2) / 2, abs=0.1)
 
 
@@ -410,4 +410,8 @@ def test_an_explorer_redraws(colorizer, photo, panel, control, value):
 
 
 def test_the_app_says_how_large_a_photo_may_be(colorizer):
-    assert your_photos.photo_app(colorizer).status.value == "Choose a photo of up to 100 MB to begin."
+    panel = your_photos.photo_app(colorizer)
+    assert panel.status.value.startswith("Choose a photo of up to 100 MB")
+    assert [item["name"] for item in panel.choice.items] == ["cat", "temple", "coffee"] and panel.photo is None
+    panel.choice.value = 2
+    assert panel.status.value == "coffee: 600 × 400 pixels" and panel.download.ready

@@ -12,7 +12,7 @@ from colorlib.lessons.checks import NOT_ATTEMPTED, Verdict, verdict_of
 def fade(attempt: Callable[[np.ndarray, float], np.ndarray]) -> Verdict:
     """Check a function that fades (H, W, 3) uint8 images: white drifts to 0.82, black to 0.30 of the range.
 
-    Negative amounts undo fading; the result is then clipped to 0 ... 255.
+    Negative amounts raise the contrast again, which undoes most of the fading; the result is clipped to 0 ... 255.
     """
 
     def check() -> str:

@@ -17,18 +17,22 @@ from colorlib.decoding import HEIF_SUFFIXES
 from colorlib.images import READ_ONLY, SAVE_FORMATS
 
 MAX_UPLOAD = 100 * 2**20  # bytes
+DROP_ZONE = "colorlib-drop"  # CSS class of the widgets on which files can be dropped
 # Kinds of files to choose from. A phone converts HEIC photos to JPEG for a page that does not ask for them.
 HEIF = HEIF_SUFFIXES if find_spec("pillow_heif") else set()
 ACCEPT = ",".join(["image/*", *sorted({*SAVE_FORMATS, *READ_ONLY, *HEIF})])
 
 
 class UploadButton(anywidget.AnyWidget):
-    """A button that sends a file to the kernel, in pieces.
+    """A button that sends files to the kernel, in pieces.
 
     Args:
-        take: called with a complete file, open for reading; its `name` is its name in the browser.
+        take: called with a complete file, open for reading; its `name` is its name in the browser, its `number` counts
+            the files that were chosen together, from 0.
         tell: called with one sentence if a file can't be uploaded.
-        traits: label, limit (of the size of a file, bytes), accept (kinds of files, as in HTML).
+        traits: label, limit (of the size of a file, bytes), accept (kinds of files, as in HTML), several (more than one
+            file at a time), drop (files can also be dropped on the widgets around the button that have the CSS class
+            `DROP_ZONE`, and anywhere on a page of Voila).
     """
 
     _esm = """
@@ -38,41 +42,68 @@ class UploadButton(anywidget.AnyWidget):
         const button = document.createElement("button"), input = document.createElement("input");
         button.className = "jupyter-widgets jupyter-button widget-button t-upload";
         button.style.width = "auto";
-        Object.assign(input, { type: "file", accept: model.get("accept"), hidden: true });
+        Object.assign(input, { type: "file", hidden: true });
+        Object.assign(input, { accept: model.get("accept"), multiple: model.get("several") });
         const update = () => { button.textContent = model.get("label"); };
-        const send = async (file) => {
+        const send = async (file, number) => {
           const { name, size } = file, fits = size <= model.get("limit"), upload = Math.random();
           let start = 0;
           do {
             const piece = fits ? [await file.slice(start, start + PIECE).arrayBuffer()] : [];
-            model.send({ upload, name, size, start }, undefined, piece);
+            model.send({ upload, name, size, start, number }, undefined, piece);
             start += PIECE;
           } while (fits && start < size);
         };
-        button.onclick = () => input.click();
-        input.onchange = async () => {
-          const [file] = input.files;
-          if (!file) return;
+        const sendAll = async (files) => {
           button.textContent = "uploading …";
           try {
-            await send(file);
-          } catch (error) {  // the file was moved or changed, or the kernel is gone
+            for (const [number, file] of [...files].entries()) await send(file, number);
+          } catch (error) {  // a folder, a file that was moved or changed, or the kernel is gone
             console.error(error);
             button.textContent = "the upload failed, try again";
           }
+        };
+        button.onclick = () => input.click();
+        input.onchange = async () => {
+          if (input.files.length) await sendAll(input.files);
           input.value = "";  // the same file can be chosen again
         };
+        const zone = () => document.body.dataset.voila ? document.body : el.closest(".colorlib-drop");
+        const over = (event) => {
+          const inside = zone()?.contains(event.target) && event.dataTransfer?.types.includes("Files");
+          zone()?.classList.toggle("colorlib-over", inside && event.type === "dragover");
+          if (!inside) return;
+          event.preventDefault();  // or the browser would leave the page and show the file
+          event.stopPropagation();
+          const files = event.dataTransfer.files;
+          if (event.type === "drop" && files.length) sendAll(model.get("several") ? files : [files[0]]);
+        };
+        const leave = (event) => { if (!event.relatedTarget) zone()?.classList.remove("colorlib-over"); };
+        if (model.get("drop")) {
+          document.addEventListener("dragover", over, true);
+          document.addEventListener("drop", over, true);
+          document.addEventListener("dragleave", leave, true);
+        }
         model.on("change:label", update);
         model.on("msg:custom", update);
         update();
         el.append(button, input);
-        return () => { model.off("change:label", update); model.off("msg:custom", update); };
+        return () => {
+          model.off("change:label", update);
+          model.off("msg:custom", update);
+          document.removeEventListener("dragover", over, true);
+          document.removeEventListener("drop", over, true);
+          document.removeEventListener("dragleave", leave, true);
+        };
       },
     };
     """
+    _css = ".colorlib-over { outline: 3px dashed #0072B2; outline-offset: -3px; }"
     label = traitlets.Unicode("Upload a photo").tag(sync=True)
     limit = traitlets.Int(MAX_UPLOAD).tag(sync=True)
     accept = traitlets.Unicode(ACCEPT).tag(sync=True)
+    several = traitlets.Bool(False).tag(sync=True)
+    drop = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, take: Callable[[io.BytesIO], None], tell: Callable[[str], None], **traits):
         super().__init__(**traits)
@@ -104,7 +135,7 @@ class UploadButton(anywidget.AnyWidget):
         if problem:
             self.tell(f"{name} {problem}.")
         else:
-            file.name = name
+            file.name, file.number = name, content.get("number", 0)
             file.seek(0)
             self.take(file)
 

@@ -10,7 +10,7 @@ from PIL import Image
 from colorlib import show
 from colorlib.lessons.aging import to_luma
 from colorlib.lessons.widgets import FigurePanel
-from colorlib.lessons.widgets.photo_panel import color_error_map
+from colorlib.lessons.widgets.pictures import color_error_map
 
 WRONG = (230, 120, 0)  # orange, easy to see on gray
 

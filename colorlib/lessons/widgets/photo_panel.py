@@ -1,6 +1,5 @@
-"""Color a photo on the page: upload, before and after, sliders, download. Used by chapters 00 and 07 and the app."""
+"""Color a photo on the page: upload, compare, paint, sliders, download. Used by chapters 00 and 07 and the app."""
 
-import base64
 import html
 import io
 from collections.abc import Mapping
@@ -10,106 +9,36 @@ import ipywidgets as widgets
 import numpy as np
 from PIL import Image
 
-from colorlib.color import rgb_to_lab, to_tensor
+from colorlib.brush import touch_up
 from colorlib.colorizer import Colorizer
-from colorlib.images import MAX_JPEG_EXIF, MAX_JPEG_SIDE, SUFFIXES, ImageReadError, open_image, write_image
+from colorlib.images import ImageReadError
 from colorlib.lessons.aging import to_luma
 from colorlib.lessons.widgets import StillPicture, side_by_side
-from colorlib.lessons.widgets.file_buttons import DownloadButton, UploadButton
+from colorlib.lessons.widgets.file_buttons import DROP_ZONE, DownloadButton, UploadButton
+from colorlib.lessons.widgets.photo_brush import PhotoBrush
+from colorlib.lessons.widgets.pictures import as_image, before_after, color_error_map, colored_name, shrink, to_file
+from colorlib.lessons.widgets.thumbnails import Entry, ThumbnailStrip, forget_oldest, thumbnail
 
-PREVIEW = 720  # longer side of the images on the page, pixels; the download has full size
+# The chapters use the tools for pictures from here, too.
+__all__ = ["DownloadButton", "PhotoPanel", "as_image", "before_after", "color_error_map", "own_photo", "shrink"]
+
 RENDER_SIZES = (32, 256)  # range of the slider, pixels
-
-# HTML only, no script to load: the range input moves the edge at which the image on top is cut off. The position of
-# the edge is kept in `window`, so that it survives a redraw.
-BEFORE_AFTER = """\
-<div class="colorlib-before-after" style="--cut: 50%; max-width: {width}px">
-  <div style="position: relative; line-height: 0">
-    <img class="t-after" alt="{after_label}" src="{after}" style="width: 100%">
-    <img class="t-before" alt="{before_label}" src="{before}"
-      style="position: absolute; inset: 0; width: 100%; height: 100%; clip-path: inset(0 calc(100% - var(--cut)) 0 0)">
-  </div>
-  <input class="t-cut" type="range" min="0" max="100" step="0.5" value="50" style="width: 100%; margin: 4px 0 0"
-    aria-label="left of the edge: {before_label}; right of it: {after_label}"
-    oninput="this.parentNode.style.setProperty('--cut', this.value + '%'); window.colorlibCut = this.value">
-  <div style="display: flex; justify-content: space-between; line-height: 1.2">
-    <span>◀ {before_label}</span><span>{after_label} ▶</span></div>
-  <img alt="" src="data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==" style="display: none"
-    onload="let cut = window.colorlibCut ?? 50, box = this.parentNode;
-      box.style.setProperty('--cut', cut + '%'); box.querySelector('input').value = cut">
-</div>"""
-
-
-def to_file(image: Image.Image) -> tuple[str, bytes]:
-    """Return an image as a JPEG file, or as a PNG file if a JPEG can't hold its size or its EXIF data.
-
-    Args:
-        image: RGB; its metadata and color profile are kept.
-    Returns:
-        The suffix of the file, ".jpg" or ".png", and its bytes.
-    """
-    fits = max(image.size) <= MAX_JPEG_SIDE and len(image.info.get("exif", b"")) <= MAX_JPEG_EXIF
-    buffer = io.BytesIO()
-    write_image(image, buffer, "JPEG" if fits else "PNG")
-    return ".jpg" if fits else ".png", buffer.getvalue()
-
-
-def data_uri(image: Image.Image) -> str:
-    """Return an image as a data URI, the `src` of an <img> that needs no file and no server."""
-    buffer = io.BytesIO()
-    write_image(image, buffer, "JPEG", quality=88, subsampling=2)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def before_after(
-    before: Image.Image, after: Image.Image, before_label: str = "gray", after_label: str = "colored"
-) -> str:
-    """Return HTML that shows one image on top of the other, and a slider that moves the edge between them.
-
-    Args:
-        before, after: RGB, with the same aspect ratio.
-        before_label, after_label: shown below the image, left and right.
-    """
-    return BEFORE_AFTER.format(
-        before=data_uri(before),
-        after=data_uri(after),
-        before_label=html.escape(before_label, quote=True),
-        after_label=html.escape(after_label, quote=True),
-        width=after.width,
-    )
-
-
-def shrink(image: Image.Image, longest: int = PREVIEW) -> Image.Image:
-    """Return a copy whose longer side has at most `longest` pixels, without metadata."""
-    small = image.copy()
-    small.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    small.info = {}
-    return small
-
-
-def as_image(photo: np.ndarray | Image.Image) -> Image.Image:
-    """Return an (H, W, 3) uint8 array as an RGB image; an image is returned as it is."""
-    return photo if isinstance(photo, Image.Image) else Image.fromarray(photo)
-
-
-def colored_name(name: str, suffix: str = ".jpg") -> str:
-    """Return the file name for a colored photo: "ann.png" -> "ann-colored.jpg", "ann 5.1" -> "ann 5.1-colored.jpg"."""
-    stem, dot, end = name.rpartition(".")
-    known = f".{end}".lower() in SUFFIXES
-    return f"{stem if stem and known else name or 'photo'}-colored{suffix}"
+ZOOM = 2.0  # small photos are shown up to this many times larger than they are
 
 
 class PhotoPanel(StillPicture, widgets.VBox):
-    """Choose or upload a photo, see it gray and colored, change render size and saturation, download the result.
+    """Choose or upload photos, see each gray and colored, change the settings, paint on the result, download it.
 
-    The longer side of the images on the page is at most `PREVIEW` pixels, so that the sliders react quickly; the
-    download has the size of the photo. If a file can't be read, the panel says why and keeps the previous photo.
+    The longer side of the images on the page is at most `PREVIEW` pixels, so that sliders and strokes are answered
+    quickly; the download has the size of the photo, and the same strokes. If a file can't be read, the panel says why
+    and keeps the previous photo. The uploads are kept in memory, up to the limits in `thumbnails`; beyond them the
+    oldest ones leave the strip.
 
     Args:
         colorizer: colors the photo; the slider for the render size starts at its render size.
         photos: name -> (H, W, 3) uint8 or image, to choose from.
-        upload: show an upload button.
-        note: a sentence to show at the start.
+        upload: show an upload button, and accept files that are dropped on the panel.
+        note: a sentence to show at the start; without it, the first photo is shown.
     """
 
     def __init__(
@@ -120,11 +49,11 @@ class PhotoPanel(StillPicture, widgets.VBox):
         note: str = "",
     ):
         self.colorizer = colorizer
-        self.photos = {name: as_image(photo) for name, photo in (photos or {}).items()}
-        self.name, self.photo = "", None
+        self.entries = [Entry(name, as_image(photo)) for name, photo in (photos or {}).items()]
+        self.number, self.photo = -1, None  # of the photo that is shown
         self.shown = None  # what is left and right of the edge, images of one size
-        self.choice = widgets.Dropdown(options=list(self.photos), description="photo")
-        self.upload = UploadButton(self.take_upload, self.tell)
+        self.choice = ThumbnailStrip(items=[thumbnail(entry.name, entry.source) for entry in self.entries])
+        self.upload = UploadButton(self.take_upload, self.tell, label="Upload photos", several=True, drop=upload)
         smallest, largest = RENDER_SIZES[0], max(RENDER_SIZES[1], colorizer.render_size)
         self.render_size = widgets.IntSlider(
             colorizer.render_size, smallest, largest, 8, description="render size", continuous_update=False
@@ -132,44 +61,92 @@ class PhotoPanel(StillPicture, widgets.VBox):
         self.saturation = widgets.FloatSlider(
             1.0, min=0, max=2, step=0.1, description="saturation", continuous_update=False, readout_format=".1f"
         )
+        self.view = widgets.ToggleButtons(options=["compare", "paint"], tooltips=["move the edge", "correct colors"])
         self.left = widgets.ToggleButtons(options=["gray", "original"], description="left side")
-        self.left.style.button_width = "80px"
+        for toggle in (self.view, self.left):
+            toggle.style.button_width = "80px"
+            toggle.layout.width = "max-content"
         self.download = DownloadButton(self.make_file)
         self.status = widgets.HTML(html.escape(note))
-        self.picture = widgets.HTML()
+        self.picture = widgets.HTML(layout={"width": "100%"})
+        self.brush = PhotoBrush(self.repaint, self.tell, lambda: self.name)
+        self.brush.layout.display = "none"
         self.render_size.tooltip = "shorter side of the small copy that the network sees, in pixels"
         self.saturation.tooltip = "1 is what the network predicts, 0 is gray, 2 is twice as colorful"
-        for name in ("choice", "render_size", "saturation", "left", "status", "picture"):
+        for name in ("choice", "render_size", "saturation", "view", "left", "status", "picture", "brush"):
             getattr(self, name).add_class(f"t-{name}")
-        source = [*([self.choice] if photos else []), *([self.upload] if upload else [])]
+        rows = {"flex_flow": "row wrap"}
         super().__init__(
             [
-                widgets.HBox([*source, self.download], layout={"flex_flow": "row wrap"}),
-                widgets.HBox([self.render_size, self.saturation, self.left], layout={"flex_flow": "row wrap"}),
+                widgets.HBox([*([self.upload] if upload else []), self.download, self.view], layout=rows),
+                self.choice,
                 self.status,
                 self.picture,
+                self.brush,
+                widgets.HBox([self.render_size, self.saturation, self.left], layout=rows),
             ]
         )
+        self.add_class(DROP_ZONE)
         self.choice.observe(self.choose, names="value")
         for control in (self.render_size, self.saturation, self.left):
             control.observe(self.redraw, names="value")
-        if self.photos:
-            self.choose()
+        self.view.observe(self.switch, names="value")
+        if self.entries and not note:
+            self.choice.value = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the photo that is shown."""
+        return self.entries[self.number].name if self.number >= 0 else ""
 
     def choose(self, change=None) -> None:
-        """Show the chosen photo."""
-        self.name, self.photo = self.choice.value, self.photos[self.choice.value]
-        self.redraw()
+        """Show the chosen photo, or say in one sentence why it can't be shown."""
+        number = self.choice.value
+        if number == self.number or not 0 <= number < len(self.entries):
+            return
+        with self.reporting(f"reading {self.entries[number].name} …"):
+            self.show(number, self.entries[number].open())
+
+    def show(self, number: int, photo: Image.Image) -> None:
+        """Show a photo of the strip, with the strokes that were drawn on it."""
+        if 0 <= self.number < len(self.entries):
+            self.entries[self.number].strokes = self.brush.canvas.strokes
+        self.number, self.photo = -1, photo  # no photo's strokes change now
+        self.brush.canvas.strokes = self.entries[number].strokes
+        self.number = self.choice.value = number
+        self.draw()
 
     def tell(self, sentence: str) -> None:
         """Show a sentence as the status."""
         self.status.value = html.escape(sentence)
 
     def take_upload(self, file: io.BytesIO) -> None:
-        """Show an uploaded photo, or say in one sentence why it can't be shown."""
+        """Add an uploaded photo to the strip, or say in one sentence why it can't be read.
+
+        Of photos that were chosen together, the first is shown. A file of strokes goes to the photo that is shown.
+        """
+        if file.name.lower().endswith(".json"):
+            self.brush.take_file(file)
+            return
+        entry = Entry(file.name, file.getvalue())
         with self.reporting(f"reading {file.name} …"):
-            self.name, self.photo = file.name, open_image(file)
-            self.draw()
+            photo = entry.open()
+            self.entries.append(entry)
+            self.choice.items = [*self.choice.items, thumbnail(entry.name, photo)]
+            if file.number == 0 or self.photo is None:
+                self.show(len(self.entries) - 1, photo)
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop the oldest uploads if there are too many."""
+        forgotten = set(forget_oldest(self.entries, self.number))
+        if not forgotten:
+            return
+        kept = [number for number in range(len(self.entries)) if number not in forgotten]
+        self.entries = [self.entries[number] for number in kept]
+        self.number = kept.index(self.number)
+        self.choice.items = [self.choice.items[number] for number in kept]
+        self.choice.value = self.number
 
     def redraw(self, change=None) -> None:
         """Color the photo with the current settings and show it."""
@@ -177,13 +154,35 @@ class PhotoPanel(StillPicture, widgets.VBox):
             with self.reporting("coloring …"):
                 self.draw()
 
+    def repaint(self) -> None:
+        """Correct the colored photo with the strokes and show it."""
+        if self.photo is not None and self.number >= 0:
+            with self.reporting("correcting …"):
+                self.update()
+
+    def switch(self, change=None) -> None:
+        """Show the photo to compare, or to paint on."""
+        paint = self.view.value == "paint"
+        self.picture.layout.display, self.brush.layout.display = ("none", "") if paint else ("", "none")
+        self.left.layout.display = "none" if paint else ""
+        self.repaint()
+
     def draw(self) -> None:
         """Color a small copy of the photo and show it."""
         small = shrink(self.photo)
         before = as_image(to_luma(np.asarray(small))) if self.left.value == "gray" else small
         self.shown = before, self.color(small)
-        self.picture.value = before_after(*self.shown, self.left.value)
+        self.brush.start(self.shown[1])
+        self.update()
         self.download.ready = True
+
+    def update(self) -> None:
+        """Show the small copy, corrected with the strokes."""
+        self.shown = self.shown[0], self.brush.corrected()
+        if self.view.value == "paint":
+            self.brush.show(self.shown[1])
+        else:
+            self.picture.value = before_after(*self.shown, self.left.value, zoom=ZOOM)
 
     def still(self) -> Image.Image | None:
         """Return the picture with its edge in the middle, or None before there is a photo."""
@@ -199,9 +198,10 @@ class PhotoPanel(StillPicture, widgets.VBox):
         return self.colorizer.colorize(image, self.render_size.value, self.saturation.value)
 
     def make_file(self) -> tuple[str, bytes] | None:
-        """Color the photo at full size; return name and bytes of the file, or None if coloring failed."""
+        """Color and correct the photo at full size; return name and bytes of the file, or None if that failed."""
         with self.reporting("coloring the photo at full size …"):
-            suffix, file = to_file(self.color(self.photo))
+            colored, strokes = self.color(self.photo), self.brush.strokes()
+            suffix, file = to_file(touch_up(colored, strokes) if strokes else colored)
             return colored_name(self.name, suffix), file
         return None
 
@@ -216,21 +216,15 @@ class PhotoPanel(StillPicture, widgets.VBox):
         except (MemoryError, RuntimeError, OSError, ValueError) as error:  # no photo may break the page
             self.tell(f"{self.name} can't be colored: {error}")
         else:
-            self.tell(f"{self.name}: {self.photo.width} × {self.photo.height} pixels")
+            strokes = self.brush.canvas.strokes
+            drawn = f", {len(strokes)} stroke{'s' if len(strokes) > 1 else ''}" if strokes else ""
+            self.tell(f"{self.name}: {self.photo.width} × {self.photo.height} pixels{drawn}")
 
 
-def color_error_map(truth: np.ndarray | Image.Image, colored: np.ndarray | Image.Image) -> np.ndarray:
-    """Return the mean of |Δa| and |Δb| at every pixel, (H, W), in Lab units.
-
-    Args:
-        truth, colored: RGB, of the same size.
-    """
-    lab_true, lab = (rgb_to_lab(to_tensor(image)) for image in (truth, colored))
-    return (lab - lab_true)[1:].abs().mean(dim=0).numpy()
-
-
-def own_photo(colorizer: Colorizer, note: str = "") -> PhotoPanel:
-    """Return a `PhotoPanel` that starts with an upload."""
-    panel = PhotoPanel(colorizer, upload=True, note=note)
+def own_photo(
+    colorizer: Colorizer, note: str = "", photos: Mapping[str, np.ndarray | Image.Image] | None = None
+) -> PhotoPanel:
+    """Return a `PhotoPanel` that starts with an upload; `photos` are offered to try."""
+    panel = PhotoPanel(colorizer, photos, upload=True, note=note)
     panel.add_class("t-own")
     return panel

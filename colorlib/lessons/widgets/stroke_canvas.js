@@ -32,13 +32,15 @@ function render({ model, el }) {
   const make = (tag, parent, properties = {}) => parent.appendChild(Object.assign(document.createElement(tag), properties));
   const root = make("div", el, { className: "t-strokes" });
   root.style.cssText = "display: flex; flex-wrap: wrap; gap: 8px; align-items: flex-start";
-  const canvas = make("canvas", root, { tabIndex: 0, className: "t-canvas" });
+  const canvas = make("canvas", root, { tabIndex: 0, className: "t-canvas" }), large = model.get("large");
   canvas.style.cssText = "max-width: 100%; touch-action: none; cursor: crosshair; outline-offset: 2px";
+  if (large) canvas.style.flex = "1 1 300px";  // the tools stand beside it, or below where there is no room
   canvas.setAttribute("role", "application");
   canvas.setAttribute("aria-label", "Picture to draw on. Arrow keys move the brush, space puts it down and lifts it, " +
     "U undoes, E erases, plus and minus change the size.");
   const side = make("div", root);
-  side.style.cssText = "display: flex; flex-direction: column; gap: 4px; font: 13px sans-serif";
+  side.style.cssText = "display: flex; flex-flow: column; gap: 4px; font: 13px sans-serif";
+  if (large) side.style.cssText = "flex: 1 1 140px; display: flex; flex-flow: row wrap; gap: 4px 12px; font: 13px sans-serif";
   const boxes = model.get("mode") === "boxes";
   const picker = make("canvas", side, { width: SIDE, height: SIDE, tabIndex: 0, className: "t-picker" });
   picker.style.cssText = "cursor: pointer; touch-action: none; border: 1px solid #bbb; border-radius: 50%";
@@ -59,10 +61,10 @@ function render({ model, el }) {
   if (boxes) [picker, label, size.parentNode].forEach((part) => { part.style.display = "none"; });
 
   const picture = new Image(), context = canvas.getContext("2d");
-  let pixels = null, current = null, down = false, erasing = false, cursor = [0.5, 0.5], L = 50, listening = true;
+  let pixels = null, current = null, fresh = null, down = false, erasing = false, cursor = [0.5, 0.5], L = 50, listening = true;
   const short = () => Math.min(canvas.width, canvas.height);
   const items = () => model.get(boxes ? "boxes" : "strokes");
-  const store = (list) => { model.set(boxes ? "boxes" : "strokes", list); model.save_changes(); draw(); };
+  const store = (list, added = null) => { fresh = added; model.set(boxes ? "boxes" : "strokes", list); model.save_changes(); draw(); };
 
   function lightnessAt([x, y]) {
     if (!pixels) return 50;
@@ -70,17 +72,26 @@ function render({ model, el }) {
     const row = Math.min(canvas.height - 1, Math.floor(y * canvas.height));
     return lightness(pixels.slice(4 * (row * canvas.width + column)));
   }
-  function drawStroke({ points, ab, radius }) {
-    context.lineWidth = Math.max(2, 2 * radius * short());
+  function drawLine(points, width, color, dash) {
+    context.lineWidth = width;
     context.lineCap = context.lineJoin = "round";
-    context.strokeStyle = ab ? css(fit(lightnessAt(points[0]), ab)) : "#fff";
-    if (!ab) context.setLineDash([4, 8]);
+    context.strokeStyle = color;
+    context.setLineDash(dash);
     context.beginPath();
     points.forEach(([x, y], i) => context[i ? "lineTo" : "moveTo"](x * canvas.width, y * canvas.height));
     const [x, y] = points[0];
     if (points.length === 1) context.lineTo(x * canvas.width + 0.01, y * canvas.height);
     context.stroke();
     context.setLineDash([]);
+  }
+  function drawStroke({ points, ab, radius }, taken = false) {
+    const thin = Math.max(1.5, canvas.width / 600);
+    if (taken) {
+      drawLine(points, 2 * thin, "#000", []);
+      drawLine(points, thin, "#fff", ab ? [] : [4 * thin, 4 * thin]);
+    } else {
+      drawLine(points, Math.max(2, 2 * radius * short()), ab ? css(fit(lightnessAt(points[0]), ab)) : "#fff", ab ? [] : [4, 8]);
+    }
   }
   function drawBox([left, top, right, bottom], number) {
     const place = [left * canvas.width, top * canvas.height];
@@ -93,7 +104,9 @@ function render({ model, el }) {
   }
   function draw() {
     context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-    [...items(), ...(current ? [current] : [])].forEach(boxes ? drawBox : drawStroke);
+    [...items(), ...(current ? [current] : [])].forEach((item, i, all) => {
+      if (boxes) drawBox(item, i); else drawStroke(item, large && item !== current && !(fresh && i === all.length - 1));
+    });
     if (document.activeElement === canvas) {
       context.lineWidth = 1;
       for (const [color, grow] of [["#000", 0], ["#fff", 1.5]]) {
@@ -175,7 +188,7 @@ function render({ model, el }) {
       done = [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
       if (done[2] - done[0] < 0.01 || done[3] - done[1] < 0.01) done = null;
     }
-    if (done) store([...items(), done]); else draw();
+    if (done) store([...items(), done], done); else draw();
   }
   canvas.onpointerdown = (event) => {
     event.preventDefault();
@@ -233,12 +246,14 @@ function render({ model, el }) {
 
   const load = () => {
     const bytes = model.get("picture");
-    const url = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+    const url = URL.createObjectURL(new Blob([bytes]));
     picture.onload = () => {
       if (!listening) return;
       [canvas.width, canvas.height] = [picture.naturalWidth, picture.naturalHeight];
       context.drawImage(picture, 0, 0);
       pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+      if (large) canvas.style.maxWidth = `min(100%, ${80 * canvas.width / canvas.height}vh, ${2 * canvas.width}px)`;
+      fresh = null;
       URL.revokeObjectURL(url);
       L = lightnessAt(cursor);
       if (!boxes) drawPicker();

@@ -22,6 +22,11 @@ def png(picture: np.ndarray | Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def as_rows(strokes: Sequence[Stroke]) -> list[dict]:
+    """Return strokes as plain dicts, as they travel to the page."""
+    return [asdict(stroke) for stroke in strokes]
+
+
 class StrokeCanvas(anywidget.AnyWidget):
     """A picture to draw on. The color picker offers the colors that exist at the lightness under the brush.
 
@@ -36,16 +41,18 @@ class StrokeCanvas(anywidget.AnyWidget):
     """
 
     _esm = Path(__file__).with_suffix(".js")
-    picture = traitlets.Bytes().tag(sync=True)  # a PNG file
+    picture = traitlets.Bytes().tag(sync=True)  # a PNG or JPEG file
     mode = traitlets.Enum(["strokes", "boxes"], "strokes").tag(sync=True)
     strokes = traitlets.List().tag(sync=True)  # dicts, as `strokes_from` reads them
     boxes = traitlets.List().tag(sync=True)  # [left, top, right, bottom], shares
     ab = traitlets.List([50, 30]).tag(sync=True)  # the color of the next stroke, Lab units
     keep = traitlets.Bool(False).tag(sync=True)  # the next stroke keeps the picture's colors
+    # On a large surface the picture fills the width, and it is the result: strokes that it has taken up are thin lines.
+    large = traitlets.Bool(False).tag(sync=True)
     radius = traitlets.Float(0.012).tag(sync=True)  # of the brush at the start
 
     def __init__(self, picture: np.ndarray | Image.Image, mode="strokes", strokes: Sequence[Stroke] = (), **traits):
-        super().__init__(picture=png(picture), mode=mode, strokes=[asdict(one) for one in strokes], **traits)
+        super().__init__(picture=png(picture), mode=mode, strokes=as_rows(strokes), **traits)
 
     def __repr__(self) -> str:
         return f"StrokeCanvas({len(self.strokes)} strokes, {len(self.boxes)} boxes)"
@@ -76,7 +83,7 @@ class StrokePanel(StillPicture, widgets.HBox):
         strokes: Sequence[Stroke] = (),
         keep_button: bool = False,
     ):
-        self.color, self.prepared = color, [asdict(stroke) for stroke in strokes]
+        self.color, self.prepared = color, as_rows(strokes)
         self.canvas = StrokeCanvas(picture, strokes=strokes)
         self.result = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
         self.status = widgets.Label()

@@ -10,12 +10,15 @@ from PIL import Image
 
 from colorlib import show
 from colorlib.colorizer import Colorizer
-from colorlib.lessons.aging import age
+from colorlib.data import bundled_photo
+from colorlib.lessons.aging import age, to_luma
 from colorlib.lessons.widgets import FigurePanel
 from colorlib.lessons.widgets.file_buttons import MAX_UPLOAD
-from colorlib.lessons.widgets.photo_panel import PhotoPanel, as_image, color_error_map, own_photo, shrink
+from colorlib.lessons.widgets.photo_panel import PhotoPanel, own_photo
+from colorlib.lessons.widgets.pictures import as_image, color_error_map, shrink
 
 SHEET_SIZES = (64, 96, 128, 192, 256)  # render sizes, pixels
+SAMPLES = {"cat": "chelsea", "temple": "china", "coffee": "coffee"}  # of the app; see `bundled_photo`
 SHEET_PREVIEW = 240  # longer side of an image on a contact sheet, pixels
 
 
@@ -124,7 +127,11 @@ class StopKernel(anywidget.AnyWidget):
 
 
 def photo_app(colorizer: Colorizer) -> PhotoPanel:
-    """Return the app: upload, before and after, render size, saturation, download. Nothing is written to disk."""
-    panel = own_photo(colorizer, f"Choose a photo of up to {MAX_UPLOAD // 2**20} MB to begin.")
+    """Return the app: upload, compare, paint, download, and photos to try at once. Nothing is written to disk."""
+    panel = own_photo(
+        colorizer,
+        f"Choose a photo of up to {MAX_UPLOAD // 2**20} MB, drop some on the page, or try one of these three.",
+        {name: to_luma(bundled_photo(bundled)) for name, bundled in SAMPLES.items()},
+    )
     panel.children = [*panel.children, StopKernel()]
     return panel
