@@ -5,15 +5,18 @@ import sys
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from skimage.color import rgb2lab
+from skimage.color import lab2rgb, rgb2lab
 
 import colorlib
+from colorlib.brush import TouchUp
 from colorlib.colorizer import upsample_ab
-from colorlib.data import make_loaders
+from colorlib.data import bundled_photo, make_loaders
 from colorlib.losses import RECONSTRUCTION
+from colorlib.strokes import Stroke
 from colorlib.training import reconstruction_step
 
 
@@ -83,6 +86,26 @@ def test_coloring_12_megapixels_beside_reading_and_saving_them(tmp_path):
         f"\n12 MP, whole process: {times['ours']:.1f} s and {peaks['ours']:.2f} GB at its peak; without the coloring "
         f"{times['peer']:.1f} s and {peaks['peer']:.2f} GB: {times['ours'] / times['peer']:.1f}×"
     )
+
+
+def test_a_stroke_on_12_megapixels_beside_a_conversion_to_lab_and_back():
+    """The peer converts the photo with scikit-image, in float32, as any correction of colors in Lab has to."""
+    photo = np.asarray(Image.fromarray(bundled_photo("coffee")).resize((4243, 2829), Image.Resampling.BICUBIC))
+    pictures = {"12 MP": photo, "on the page": np.asarray(Image.fromarray(photo).resize((1200, 800)))}
+    peer = seconds(lambda: lab2rgb(rgb2lab(photo.astype(np.float32) / 255)), repeats=3)
+    for name, picture in pictures.items():
+        tool, strokes, times = TouchUp(picture), [], []
+        for i in range(8):  # each stroke is added to those before, as on the page
+            x, y = 0.1 + 0.1 * i, 0.8 - 0.08 * i
+            strokes.append(Stroke([(x, y), (x + 0.08, y + 0.04)], (40 - 10 * i, 10 * i - 35), 0.012))
+            start = time.perf_counter()
+            tool.apply(strokes)
+            times.append(time.perf_counter() - start)
+        later = sorted(times[1:])
+        print(
+            f"\na stroke, {name}: first {times[0]:.2f} s, later {later[3]:.2f} s (worst {later[-1]:.2f} s); "
+            f"scikit-image, 12 MP to Lab and back: {peer:.2f} s: {peer / later[3]:.1f}×"
+        )
 
 
 def test_guided_upsampling_beside_bilinear():

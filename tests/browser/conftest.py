@@ -322,17 +322,18 @@ class App:
         self.page_errors = []  # what the pages' JavaScript threw, as text
         self._visitors = []
 
-    def visit(self, cells=None, path=None, timeout=60):
+    def visit(self, cells=None, path=None, timeout=60, **screen):
         """Open a notebook as a new visitor, and return the page once its widgets are shown.
 
         Args:
             cells: sources of code cells; or
             path: of a notebook, which is served as a copy.
+            screen: options of the browser context, such as viewport and has_touch.
         """
         notebook = nbformat.read(path, as_version=4) if path else new_notebook(cells=list(map(new_code_cell, cells)))
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.server.folder / f"{self.name}.ipynb")
-        context = self.browser.new_context(viewport={"width": 1280, "height": 1000})
+        context = self.browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | screen)
         self._visitors.append(context)
         page = context.new_page()
         page.set_default_timeout(timeout * 1000)

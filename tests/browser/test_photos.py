@@ -184,5 +184,5 @@ def test_a_file_that_the_browser_cannot_read_is_no_end(app, tmp_path):
     panel.root.locator(".t-upload", has_text="the upload failed, try again").wait_for()
     panel.page.evaluate("() => { Blob.prototype.arrayBuffer = window.read; }")
     panel.upload(photo, "photo.png: 320 × 240 pixels")
-    panel.root.locator(".t-upload", has_text="Upload a photo").wait_for()
+    panel.root.locator(".t-upload", has_text="Upload photos").wait_for()
     assert app.page_errors == []
