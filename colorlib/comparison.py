@@ -22,9 +22,9 @@ import torch
 from tqdm import tqdm
 
 from colorlib.batches import Batches
-from colorlib.color import AB_SCALE
+from colorlib.color import AB_SCALE, join_lab, lab_to_rgb
 from colorlib.files import atomic_write
-from colorlib.metrics import check_prediction, eval_mode, evaluate, gray
+from colorlib.metrics import check_prediction, colorfulness, eval_mode, evaluate, gray
 
 GRAY, MEAN = "gray", "mean ab"  # names of the first rows
 SAMPLES = 2000  # of the bootstrap
@@ -143,11 +143,10 @@ def ladder(
             images = torch.cat(watched.images)  # (N, 8)
             errors[name] = images[:, 0]
             low, high = bootstrap_interval(errors[name], seed=seed)
-            true = scores["colorfulness_true"]
             rows[name] = scores | {
                 "ab_mae_low": low,
                 "ab_mae_high": high,
-                "colorfulness_ratio": scores["colorfulness"] / true if true else float("nan"),
+                "colorfulness_ratio": scores["colorfulness"] / (scores["colorfulness_true"] or float("nan")),
                 "correlation_inside": _correlation(images[:, 1:4]),
                 "correlation_between": _between(images[:, 4:6], images[:, 6:8]),
                 "worse_than_gray": (errors[name] > errors[GRAY]).double().mean().item(),
@@ -155,6 +154,7 @@ def ladder(
     return Ladder(rows, errors)
 
 
+@torch.no_grad()
 def multiplied_curve(
     model: Callable[[torch.Tensor], torch.Tensor], loader: Iterable, factors: Iterable[float] = FACTORS
 ) -> dict[float, dict[str, float]]:
@@ -164,14 +164,25 @@ def multiplied_curve(
         model, loader: as in `ladder`.
         factors: of ab. Values beyond ±1 are clipped.
     Returns:
-        factor -> scores of `evaluate` without the perceptual ones, and "colorfulness_ratio".
+        factor -> "ab_mae", "colorfulness" and "colorfulness_ratio".
+    Raises:
+        ValueError: a prediction of the wrong shape, or one that is not finite.
     """
-    curve = {}
-    for factor in factors:
-        with eval_mode(model):
-            scores = evaluate(multiplied(model, factor), loader, perceptual=False)
-        curve[factor] = scores | {"colorfulness_ratio": scores["colorfulness"] / (scores["colorfulness_true"] or 1)}
-    return curve
+    factors = list(factors)
+    sums, true, n = torch.zeros(len(factors), 2, dtype=torch.float64), 0.0, 0  # error and colorfulness per factor
+    with eval_mode(model):
+        for L, ab_true in loader:
+            ab = check_prediction(model(L), ab_true).cpu()
+            L, ab_true = L.cpu(), ab_true.cpu()
+            for i, factor in enumerate(factors):
+                bold = (ab * factor).clamp(-1, 1)
+                error = (bold - ab_true).abs().mean((1, 2, 3)) * AB_SCALE
+                sums[i] += torch.stack([error, _colorfulness(L, bold)], dim=1).sum(0)
+            true, n = true + _colorfulness(L, ab_true).sum().item(), n + len(L)
+    return {
+        factor: {"ab_mae": error / n, "colorfulness": color / n, "colorfulness_ratio": color / (true or float("nan"))}
+        for factor, (error, color) in zip(factors, sums.tolist(), strict=True)
+    }
 
 
 def multiplied(model: Callable[[torch.Tensor], torch.Tensor], factor: float) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -238,6 +249,10 @@ class _Watched:
         sums = torch.stack([error, *((one * two).sum((1, 2)) for one, two in ((p, t), (p, p), (t, t)))], dim=1)
         self.images.append(torch.cat([sums, pred_mean, true_mean], dim=1))
         return ab
+
+
+def _colorfulness(L: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
+    return colorfulness(lab_to_rgb(join_lab(L, ab)))  # (B,)
 
 
 def _between(pred: torch.Tensor, true: torch.Tensor) -> float:
