@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from colorlib.config import check_render_size, check_saturation
 
 if TYPE_CHECKING:
+    from colorlib.batches import Batches
     from colorlib.data import Loaders
     from colorlib.loop import History
 
@@ -85,17 +86,29 @@ def train(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Score a generator on the held-out test images of a source. The scores of gray (no color) are the baseline."""
-    from colorlib import metrics
+    """Score weights on the held-out images of a source, beside two easy rivals: gray, and one color for all pixels."""
+    from colorlib.comparison import ladder, multiplied_curve
     from colorlib.config import pick_device
-    from colorlib.zoo import load_generator
+    from colorlib.zoo import load_generator, read_info
 
-    generator = load_generator(options.weights).to(pick_device(options.device))
-    loaders = _loaders(options)
-    print(loaders)
-    for name, predict in {"gray": metrics.gray, options.weights: generator}.items():
-        print(name)
-        _print_scores(metrics.evaluate(predict, loaders.test))
+    _check_results(options)  # before the scoring, which may take minutes
+    if options.figure:
+        from colorlib import show
+    device = pick_device(options.device)
+    models = {name: load_generator(name).to(device) for name in dict.fromkeys(options.weights)}
+    if options.size is None:
+        options.size = next(filter(None, (read_info(name).render_size for name in models)), 64)
+    test, train = _every_photo(options) if options.all else _held_out(options)
+    scored = ladder(models, test, train, seed=options.seed)
+    print(scored)
+    if options.csv:
+        scored.to_csv(options.csv)
+    if options.figure:
+        curves = {name: multiplied_curve(model, test) for name, model in models.items()}
+        show.plane(scored.rows, curves).savefig(options.figure, dpi=150)
+    written = [str(path) for path in (options.csv, options.figure) if path]
+    if written:
+        print(f"saved: {', '.join(written)}")
     return 0
 
 
@@ -215,6 +228,38 @@ def _loaders(options: argparse.Namespace, **more) -> "Loaders":
     return make_loaders(options.source, options.size, options.batch_size, device=device, **counts, **more)
 
 
+def _held_out(options: argparse.Namespace) -> tuple["Batches", "Batches"]:
+    """Return the test and the training images of a source."""
+    loaders = _loaders(options)
+    print(f"{loaders}; the test images are scored")
+    return loaders.test, loaders.train
+
+
+def _every_photo(options: argparse.Namespace) -> tuple["Batches", "Batches"]:
+    """Return all photos of a source for testing; as nothing is left for training, they also give the mean color."""
+    import torch
+
+    from colorlib.batches import Batches
+
+    if options.source == "scenes":
+        raise ValueError("--all is for photos; of scenes, --n-test N scores as many as you like.")
+    options.n_test, options.n_train = 1, None
+    loaders = _loaders(options, store_size=options.size)
+    rgb = torch.cat([part.rgb for part in (loaders.test, loaders.valid, loaders.train)])
+    print(f"{loaders.source}: all {len(rgb):,} photos are scored, {options.size}×{options.size} px; mean ab is theirs")
+    test = Batches(rgb, options.size, options.batch_size, device=loaders.test.device)
+    return test, test
+
+
+def _check_results(options: argparse.Namespace) -> None:
+    """Refuse to replace a file, unless asked to, or to write into a folder that is not there."""
+    for path in filter(None, (options.csv, options.figure)):
+        if path.exists() and not options.overwrite:
+            raise ValueError(f"{path} exists: add --overwrite to replace it, or change the name.")
+        if not path.absolute().parent.is_dir():
+            raise ValueError(f"{path}: there is no folder {path.parent}.")
+
+
 def _print_scores(scores: dict[str, float]) -> None:
     for name, value in scores.items():
         print(f"  {name:24} {value:8.3f}")
@@ -241,6 +286,19 @@ exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted (n
 """
 
 
+EVALUATE_HELP = """\
+examples:
+  colorlib evaluate --source album --all --weights photos photos-l1
+      scores both on all photos in the folder album, none of which they were trained on
+  colorlib evaluate --source album --weights run1/gan.safetensors photos --csv scores.csv --figure scores.png
+      scores them on the photos that `colorlib train --source album` holds out (5 %, or --n-test)
+
+All weights see the same images, at --size; without it, at the size stored with the first weights. The 95% interval is
+from a bootstrap over the images: it says how much the error depends on which photos you have. The figure shows each
+model as a point, and the line on which its colors are multiplied by 0.5 to 2.
+"""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="colorlib", description="Learn to color gray photos.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -263,17 +321,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--overwrite", action="store_true", help="replace existing results")
     add("--device", help="cpu, cuda or mps (default: the fastest available)")
 
-    data = argparse.ArgumentParser(add_help=False)
-    add = data.add_argument
-    add("--source", required=True, help="scenes, bundled, imagenette, imagenette-320, coco, or a folder of photos")
-    add("--size", type=_whole(32), default=64, help="side of the images, px (default: %(default)s)")
-    add("--batch-size", type=_whole(1), default=4, help="images per batch (default: %(default)s)")
-    add("--n-train", type=_whole(1), help="number of training images (default: 1500 scenes, all photos)")
-    add("--n-test", type=_whole(1), help="number of held-out images (default: 200 scenes, 5 %% of the photos)")
-    add("--seed", type=_whole(0), default=0, help="random seed (default: %(default)s)")
-    add("--device", help="cpu, cuda or mps (default: the fastest available)")
-
-    command = commands.add_parser("train", parents=[data], help="train a generator", description=train.__doc__)
+    command = commands.add_parser(
+        "train", parents=[_data_options(64)], help="train a generator", description=train.__doc__
+    )
     command.set_defaults(run=train)
     add = command.add_argument
     add("--model", choices=MODELS, default="unet",
@@ -318,10 +368,32 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=_whole(0), default=0,
         help="processes that prepare batches ahead of a GPU, not on Windows (default: %(default)s)")  # fmt: skip
 
-    command = commands.add_parser("evaluate", parents=[data], help="score weights", description=evaluate.__doc__)
+    command = commands.add_parser(
+        "evaluate", parents=[_data_options(None)], help="score weights", description=evaluate.__doc__,
+        epilog=EVALUATE_HELP, formatter_class=formatter,
+    )  # fmt: skip
     command.set_defaults(run=evaluate)
-    command.add_argument("--weights", required=True, help="a file written by colorlib train, or a bundled name")
+    add = command.add_argument
+    add("--weights", required=True, nargs="+", metavar="W", help="files written by colorlib train, or bundled names")
+    add("--all", action="store_true", help="score all photos, not only those that colorlib train holds out")
+    add("--csv", type=_file(".csv"), metavar="FILE", help="write all scores to this file")
+    add("--figure", type=_file(".png", ".pdf", ".svg"), metavar="FILE", help="draw error against colorfulness")
+    add("--overwrite", action="store_true", help="replace existing files")
     return parser
+
+
+def _data_options(size: int | None) -> argparse.ArgumentParser:
+    """Return the options that choose images; `size` is the default of --size."""
+    data = argparse.ArgumentParser(add_help=False)
+    add = data.add_argument
+    add("--source", required=True, help="scenes, bundled, imagenette, imagenette-320, coco, or a folder of photos")
+    add("--size", type=_whole(32), default=size, help=f"side of the images, px (default: {size or 'as stored with W'})")
+    add("--batch-size", type=_whole(1), default=4, help="images per batch (default: %(default)s)")
+    add("--n-train", type=_whole(1), help="number of training images (default: 1500 scenes, all photos)")
+    add("--n-test", type=_whole(1), help="number of held-out images (default: 200 scenes, 5 %% of the photos)")
+    add("--seed", type=_whole(0), default=0, help="random seed (default: %(default)s)")
+    add("--device", help="cpu, cuda or mps (default: the fastest available)")
+    return data
 
 
 def _checked(number: type, check: Callable) -> Callable[[str], float]:
@@ -371,6 +443,17 @@ def _not_empty(text: str) -> str:
     if not text:  # Path("") would be the current folder
         raise argparse.ArgumentTypeError("the name is empty")
     return text
+
+
+def _file(*endings: str) -> Callable[[str], Path]:
+    """Return an argument type: a path with one of these endings."""
+
+    def parse(text: str) -> Path:
+        if Path(text).suffix.lower() not in endings:
+            raise argparse.ArgumentTypeError(f"the name must end in {' or '.join(endings)}, got {text!r}")
+        return Path(text)
+
+    return parse
 
 
 def _folder(text: str) -> str:

@@ -175,7 +175,7 @@ def predict(generator: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Ten
         (N, 2, H, W) float32 on the CPU.
     """
     batches = [(inputs,)] if isinstance(inputs, torch.Tensor) else inputs
-    with _eval_mode(generator):
+    with eval_mode(generator):
         return torch.cat([generator(L).as_subclass(torch.Tensor).float().cpu() for L, *_ in batches])
 
 
@@ -203,9 +203,9 @@ def evaluate(
     masks = getattr(loader, "masks", None)
     names = ["", *(f"/{name}" for name in REGIONS if masks is not None)]
     pixels, images, objects, seen = [], [], [], 0
-    with _eval_mode(predict):
+    with eval_mode(predict):
         for L, ab_true in loader:
-            ab_pred = _check_prediction(predict(L), ab_true).cpu()
+            ab_pred = check_prediction(predict(L), ab_true).cpu()
             L, ab_true = L.cpu(), ab_true.cpu()
             batch, seen = slice(seen, seen + len(L)), seen + len(L)
             if masks is not None:
@@ -246,9 +246,9 @@ def ab_correlation(predict: Callable[[torch.Tensor], torch.Tensor], loader: Iter
         A number in [-1, 1]; nan if the predictions or the true colors are uniform in every image.
     """
     totals = torch.zeros(3, dtype=torch.float64)  # predicted × true, predicted², true²
-    with _eval_mode(predict):
+    with eval_mode(predict):
         for L, ab_true in loader:
-            pairs = _check_prediction(predict(L), ab_true), ab_true
+            pairs = check_prediction(predict(L), ab_true), ab_true
             ab, ab_true = (
                 values.cpu().double() - values.cpu().double().mean((-2, -1), keepdim=True) for values in pairs
             )
@@ -296,7 +296,7 @@ def _hue_spread(total_a: torch.Tensor, total_b: torch.Tensor, total_chroma: torc
 
 
 @contextmanager
-def _eval_mode(predict: Callable) -> Iterator[None]:
+def eval_mode(predict: Callable) -> Iterator[None]:
     """Put a module in eval mode; afterwards restore the mode of each of its parts (some may be frozen on purpose)."""
     parts = list(predict.modules()) if isinstance(predict, torch.nn.Module) else []
     modes = [part.training for part in parts]
@@ -342,8 +342,13 @@ def _check_shapes(ab_pred: torch.Tensor, ab_true: torch.Tensor, mask: torch.Tens
         raise ValueError(f"The mask must be {tuple(ab_true[:, 0].shape)}, got {tuple(mask.shape)}.")
 
 
-def _check_prediction(ab_pred: torch.Tensor, ab_true: torch.Tensor) -> torch.Tensor:
-    """Return a prediction as plain float32 (a fastai network returns a subclass, a network under autocast bfloat16)."""
+def check_prediction(ab_pred: torch.Tensor, ab_true: torch.Tensor) -> torch.Tensor:
+    """Return a prediction as plain float32 (a fastai network returns a subclass, a network under autocast bfloat16).
+
+    Raises:
+        ValueError: it is no tensor, or its shape is not that of `ab_true`.
+        NonFiniteError: it has values that are not finite.
+    """
     if not isinstance(ab_pred, torch.Tensor) or ab_pred.shape != ab_true.shape:
         got = tuple(ab_pred.shape) if isinstance(ab_pred, torch.Tensor) else type(ab_pred).__name__
         raise ValueError(f"The prediction must be a tensor of shape {tuple(ab_true.shape)}, got {got}.")

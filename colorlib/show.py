@@ -315,6 +315,46 @@ def error_map(L: torch.Tensor, ab_pred: torch.Tensor, ab_true: torch.Tensor, lim
 
 
 @_figure
+def plane(rows: Mapping[str, Mapping], curves: Mapping[str, Mapping] | None = None) -> Figure:
+    """Draw models in the plane of colorfulness and ab MAE, and the lines on which their colors are multiplied.
+
+    Args:
+        rows: model -> scores, as in `comparison.ladder(…).rows`: "ab_mae" and "colorfulness_ratio", and for error bars
+            "ab_mae_low" and "ab_mae_high". A row "gray" is also drawn as a dotted line.
+        curves: model -> factor -> scores, from `comparison.multiplied_curve`.
+    Raises:
+        ValueError: no rows, or one without these scores.
+    """
+    keys = "colorfulness_ratio", "ab_mae"
+    if not rows or any(key not in row for row in rows.values() for key in keys):
+        raise ValueError("plane() needs rows of scores, as of comparison.ladder(…).rows.")
+    figure, ax = plt.subplots(figsize=(6.8, 4.2))
+    looks = {name: {"color": COLORS[i % len(COLORS)], "marker": (*MARKERS, "*", "<", ">")[i % 10]}
+             for i, name in enumerate(rows)}  # fmt: skip
+    for name, curve in (curves or {}).items():
+        x, y = zip(*([scores[key] for key in keys] for scores in curve.values()), strict=True)
+        color = looks[name]["color"] if name in looks else "0.45"
+        ax.plot(x, y, color=color, marker=".", lw=1.2, alpha=0.7)
+        for factor, *place in zip(curve, x, y, strict=True):
+            ax.annotate(f"× {factor:g}", place, (4, -9), textcoords="offset points", size=7, color=color)
+    for name, row in rows.items():
+        x, y = (row[key] for key in keys)
+        if "ab_mae_low" in row:
+            ax.plot([x, x], [row["ab_mae_low"], row["ab_mae_high"]], color=looks[name]["color"], lw=1, alpha=0.5)
+        ax.plot([x], [y], ls="none", ms=8, label=f"{name}: {y:.2f}", **looks[name])
+    if "gray" in rows:
+        ax.axhline(rows["gray"]["ab_mae"], ls=":", color="0.3", lw=1.2)
+    ax.axvline(1, ls=":", color="0.3", lw=1.2)
+    ax.set(xlabel="colorfulness over the truth's (1 = as colorful)", ylabel=QUANTITIES["ab_mae"])
+    bars = "; bars: 95% of bootstrap samples" if any("ab_mae_low" in row for row in rows.values()) else ""
+    lines = "; lines: colors multiplied" if curves else ""
+    ax.set_title(f"Error and colorfulness (lower: smaller error{bars}{lines})")
+    ax.grid()
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+@_figure
 def unet_diagram(net: torch.nn.Module, size: int = 128) -> Figure:
     """Draw a U-Net as it is: its stages, the shapes of their features, its skips, and where its weights are.
 

@@ -1,6 +1,7 @@
 """Side experiments: training runs that take too long for a chapter. One module per chapter; see `registry`."""
 
 from colorlib.lessons.experiments import (  # noqa: F401, these register
+    compare_models,
     pix2pix,
     resnet_encoder,
     unet_autoencoder,
