@@ -161,3 +161,12 @@ def test_the_oldest_uploads_leave_the_strip_and_the_memory_is_bounded(colorizer,
 
 def test_the_thumbnails_are_small(panel):
     assert all(len(json.dumps(item)) < 10_000 for item in panel.choice.items)
+
+
+def test_a_photo_that_cannot_be_read_again_leaves_the_previous_one_chosen(colorizer):
+    panel = photo_panel.own_photo(colorizer)
+    for name in "ab":
+        upload(panel, name, jpeg(50, 30))
+    panel.entries[0].source = b"damaged"
+    panel.choice.value = 0
+    assert panel.status.value.startswith("a is ") and panel.choice.value == 1 and panel.name == "b"

@@ -322,7 +322,7 @@ class App:
         self.page_errors = []  # what the pages' JavaScript threw, as text
         self._visitors = []
 
-    def visit(self, cells=None, path=None, timeout=60, **screen):
+    def visit(self, cells=None, path=None, timeout=180, **screen):
         """Open a notebook as a new visitor, and return the page once its widgets are shown.
 
         Args:

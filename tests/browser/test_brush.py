@@ -150,12 +150,12 @@ def test_the_brush_in_lab(lab):
 
 
 def test_the_brush_in_the_app(app):
-    use_the_brush(app.visit(cells=[PANEL], timeout=180))
+    use_the_brush(app.visit(cells=[PANEL]))
     assert app.page_errors == []
 
 
 def test_a_finger_paints_on_a_phone_and_the_page_fits(app):
-    painter = Painter(app.visit(cells=[PANEL], timeout=180, **PHONE))
+    painter = Painter(app.visit(cells=[PANEL], **PHONE))
     painter.root.locator(".colorlib-strip button").nth(2).tap()
     painter.status("coffee: 600 × 400 pixels")
     painter.paint()
@@ -168,7 +168,7 @@ def test_a_finger_paints_on_a_phone_and_the_page_fits(app):
 
 
 def test_dropped_photos_become_thumbnails_that_the_keyboard_chooses(app):
-    painter = Painter(app.visit(cells=[PANEL], timeout=180))
+    painter = Painter(app.visit(cells=[PANEL]))
     painter.drop(("ann.jpg", photo()), kinds=["dragover"])
     painter.page.locator(".colorlib-over").wait_for()
     painter.drop(("ann.jpg", photo()), ("bob.jpg", photo((400, 500))), ("no.jpg", b"no photo"), kinds=["drop"])

@@ -106,6 +106,7 @@ class PhotoPanel(StillPicture, widgets.VBox):
             return
         with self.reporting(f"reading {self.entries[number].name} …"):
             self.show(number, self.entries[number].open())
+        self.choice.value = self.number  # the previous one, if the photo can't be shown
 
     def show(self, number: int, photo: Image.Image) -> None:
         """Show a photo of the strip, with the strokes that were drawn on it."""

@@ -34,7 +34,7 @@ function render({ model, el }) {
   root.style.cssText = "display: flex; flex-wrap: wrap; gap: 8px; align-items: flex-start";
   const canvas = make("canvas", root, { tabIndex: 0, className: "t-canvas" }), large = model.get("large");
   canvas.style.cssText = "max-width: 100%; touch-action: none; cursor: crosshair; outline-offset: 2px";
-  if (large) canvas.style.flex = "1 1 300px";  // the tools stand beside it, or below where there is no room
+  if (large) canvas.style.flex = "100 1 300px";  // the tools stand beside it, or below where there is no room
   canvas.setAttribute("role", "application");
   canvas.setAttribute("aria-label", "Picture to draw on. Arrow keys move the brush, space puts it down and lifts it, " +
     "U undoes, E erases, plus and minus change the size.");
