@@ -335,8 +335,8 @@ class App:
         nbformat.write(notebook, self.server.folder / f"{self.name}.ipynb")
         context = self.browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | screen)
         self._visitors.append(context)
+        context.set_default_timeout(timeout * 1000)  # also of other tabs
         page = context.new_page()
-        page.set_default_timeout(timeout * 1000)
         page.on("pageerror", lambda error: self.page_errors.append(str(error)))
         page.goto(f"{self.server.url}/voila/render/{self.name}.ipynb")
         page.locator(".jupyter-widgets").first.wait_for()

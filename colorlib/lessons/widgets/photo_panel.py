@@ -50,7 +50,7 @@ class PhotoPanel(StillPicture, widgets.VBox):
     ):
         self.colorizer = colorizer
         self.entries = [Entry(name, as_image(photo)) for name, photo in (photos or {}).items()]
-        self.number, self.photo = -1, None  # of the photo that is shown
+        self.number, self.photo, self.small = -1, None, None  # the photo that is shown, and its small copy
         self.shown = None  # what is left and right of the edge, images of one size
         self.choice = ThumbnailStrip(items=[thumbnail(entry.name, entry.source) for entry in self.entries])
         self.upload = UploadButton(self.take_upload, self.tell, label="Upload photos", several=True, drop=upload)
@@ -112,7 +112,7 @@ class PhotoPanel(StillPicture, widgets.VBox):
         """Show a photo of the strip, with the strokes that were drawn on it."""
         if 0 <= self.number < len(self.entries):
             self.entries[self.number].strokes = self.brush.canvas.strokes
-        self.number, self.photo = -1, photo  # no photo's strokes change now
+        self.number, self.photo, self.small = -1, photo, shrink(photo)  # no photo's strokes change now
         self.brush.canvas.strokes = self.entries[number].strokes
         self.number = self.choice.value = number
         self.draw()
@@ -169,10 +169,9 @@ class PhotoPanel(StillPicture, widgets.VBox):
         self.repaint()
 
     def draw(self) -> None:
-        """Color a small copy of the photo and show it."""
-        small = shrink(self.photo)
-        before = as_image(to_luma(np.asarray(small))) if self.left.value == "gray" else small
-        self.shown = before, self.color(small)
+        """Color the small copy of the photo and show it."""
+        before = as_image(to_luma(np.asarray(self.small))) if self.left.value == "gray" else self.small
+        self.shown = before, self.color(self.small)
         self.brush.start(self.shown[1])
         self.update()
         self.download.ready = True
