@@ -9,7 +9,7 @@ from colorlib.lessons.checks import NOT_ATTEMPTED, Verdict, verdict_of
 
 
 def worse_than_gray(attempt: Callable[[torch.Tensor, torch.Tensor], float]) -> Verdict:
-    """Check a function from the errors of a model and of gray, one per image, to the share of images worse than gray."""
+    """Check a function from the errors of a model and of gray, one per image, to the share that is worse than gray."""
 
     def check() -> str:
         errors, gray = torch.tensor([3.0, 9, 5, 7, 12]), torch.tensor([4.0, 8, 5, 9, 11])
@@ -25,7 +25,7 @@ def worse_than_gray(attempt: Callable[[torch.Tensor, torch.Tensor], float]) -> V
             return "nearly: that is the number of images; divide it by how many there are."
         if answer in (0, 1):
             return "not yet: compare image by image. You compare one number for the whole set."
-        if abs(answer - float((errors.mean() / gray.mean()))) < 1e-6:
+        if abs(answer - float(errors.mean() / gray.mean())) < 1e-6:
             return "not yet: this is the ratio of the mean errors; it says nothing about how many images are worse."
         return f"not yet: it should be 0.4, yours is {answer:.3g}."
 
@@ -67,7 +67,7 @@ def correlation_inside(attempt: Callable[[torch.Tensor, torch.Tensor], float]) -
     return verdict_of(check)
 
 
-def bootstrap(attempt: Callable[[np.ndarray, int], tuple[float, float]]) -> Verdict:
+def bootstrap_interval(attempt: Callable[[np.ndarray, int], tuple[float, float]]) -> Verdict:
     """Check a function from errors (n,) and a number of samples to the bootstrap interval of their mean."""
 
     def check() -> str:
