@@ -150,6 +150,9 @@ EXERCISES = [
             "of each image: mean": lambda pred, true: centered_correlation(
                 pred, true, lambda ab: ab.mean((0, 2, 3), keepdim=True)
             ),
+            "leave axis 1 out": lambda pred, true: centered_correlation(
+                pred, true, lambda ab: ab.mean((1, 2, 3), keepdim=True)
+            ),
             "covariance": lambda pred, true: torch.cov(
                 torch.stack([(ab - ab.mean((2, 3), keepdim=True)).flatten() for ab in (pred, true)]), correction=0
             )[0, 1],

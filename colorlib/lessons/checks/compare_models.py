@@ -39,7 +39,8 @@ def correlation_inside(attempt: Callable[[torch.Tensor, torch.Tensor], float]) -
         generator = torch.Generator().manual_seed(0)
         true = torch.randn(5, 2, 6, 7, generator=generator)
         pred = 0.5 * true + 0.4 * torch.randn(5, 2, 6, 7, generator=generator)
-        pred, true = (x + shift * torch.arange(5.0).view(5, 1, 1, 1) for x, shift in ((pred, 3), (true, 2)))
+        tint = torch.tensor([6.0, -2.0]).view(1, 2, 1, 1)
+        pred, true = (x + tint + shift * torch.arange(5.0).view(5, 1, 1, 1) for x, shift in ((pred, 3), (true, 2)))
         answer = attempt(pred.clone(), true.clone())
         if answer is None:
             return NOT_ATTEMPTED
@@ -56,6 +57,8 @@ def correlation_inside(attempt: Callable[[torch.Tensor, torch.Tensor], float]) -
             "Subtract that of each image, and of a and b apart: mean((2, 3), keepdim=True).",
             correlation(*(x - x.mean((0, 2, 3), keepdim=True) for x in (pred, true))): "not yet: you subtract the mean "
             "of the whole set. Subtract that of each image: mean((2, 3), keepdim=True).",
+            correlation(*(x - x.mean((1, 2, 3), keepdim=True) for x in (pred, true))): "nearly: a and b have means of "
+            "their own, so leave axis 1 out of the mean.",
             float((p * t).mean()): "not yet: this is the covariance; divide by both spreads.",
             correlation(p, t) ** 2: "not yet: this is the square of it; take the root of the product in the divisor.",
         }
