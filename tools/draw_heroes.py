@@ -97,7 +97,7 @@ def races() -> Figure:
 
 
 def rivals(size: int = 128) -> Figure:
-    """Chapter 06: photos colored by lightness, by a few dots, and by the bundled networks."""
+    """Chapter 06: photos colored by lightness, by a few dots, and by the bundled network."""
     L, ab = library_photos(size).first(7)
     lab = join_lab(L, ab)
     gray = torch.cat([lab[:, :1], torch.zeros_like(lab[:, 1:])], dim=1)
@@ -108,8 +108,7 @@ def rivals(size: int = 128) -> Figure:
         strokes, _ = draw_dots(lab[i], lambda s, i=i: classical.levin(gray[i], s) if s else gray[i], 8)
         rows["8 strokes"].append(classical.levin(gray[i], strokes))
     colored = {name: split_lab(torch.stack(labs))[1] for name, labs in rows.items()}
-    colored |= {name: predict(load_generator(name), L[chosen]) for name in ("photos-l1", "photos")}
-    return show.predictions(L[chosen], ab[chosen], **colored)
+    return show.predictions(L[chosen], ab[chosen], **colored, photos=predict(load_generator("photos"), L[chosen]))
 
 
 def last_panels(hero: np.ndarray, height: int) -> np.ndarray:
