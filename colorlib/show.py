@@ -335,20 +335,22 @@ def plane(rows: Mapping[str, Mapping], curves: Mapping[str, Mapping] | None = No
         x, y = zip(*([scores[key] for key in keys] for scores in curve.values()), strict=True)
         color = looks[name]["color"] if name in looks else "0.45"
         ax.plot(x, y, color=color, marker=".", lw=1.2, alpha=0.7)
-        for factor, *place in zip(curve, x, y, strict=True):
-            ax.annotate(f"× {factor:g}", place, (4, -9), textcoords="offset points", size=7, color=color)
+        for end in (0, -1):  # labels of all factors would overlap where lines are close
+            ax.annotate(f"× {list(curve)[end]:g}", (x[end], y[end]), (5, 3), textcoords="offset points", size=7.5,
+                        color=color)  # fmt: skip
     for name, row in rows.items():
         x, y = (row[key] for key in keys)
         if "ab_mae_low" in row:
             ax.plot([x, x], [row["ab_mae_low"], row["ab_mae_high"]], color=looks[name]["color"], lw=1, alpha=0.5)
-        ax.plot([x], [y], ls="none", ms=8, label=f"{name}: {y:.2f}", **looks[name])
+        label = name if len(name) <= 28 else f"…{name[-27:]}"
+        ax.plot([x], [y], ls="none", ms=8, label=f"{label}: {y:.2f}", **looks[name])
     if "gray" in rows:
         ax.axhline(rows["gray"]["ab_mae"], ls=":", color="0.3", lw=1.2)
     ax.axvline(1, ls=":", color="0.3", lw=1.2)
     ax.set(xlabel="colorfulness over the truth's (1 = as colorful)", ylabel=QUANTITIES["ab_mae"])
     bars = "; bars: 95% of bootstrap samples" if any("ab_mae_low" in row for row in rows.values()) else ""
     lines = "; lines: colors multiplied" if curves else ""
-    ax.set_title(f"Error and colorfulness (lower: smaller error{bars}{lines})")
+    figure.suptitle(f"Lower: smaller error; further right: more color{bars}{lines}", size=9)
     ax.grid()
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -16,6 +16,7 @@ import colorlib
 from colorlib import albums, images, losses, metrics, training
 from colorlib.color import lab_to_rgb, rgb_to_lab, rgb_to_luma, to_tensor
 from colorlib.lessons import aging, experiments, fingerprints, scene_labels
+from colorlib.lessons.checks import compare_models as check_compare
 from colorlib.lessons.checks import first_photo as check_first
 from colorlib.lessons.checks import lab_color as check_lab
 from colorlib.lessons.checks import pix2pix as check_pix2pix
@@ -115,7 +116,74 @@ def split_rates(net: nn.Module, encoder_lr: float, lr: float) -> list[dict]:
     return [{"params": encoder, "lr": encoder_lr}, {"params": rest, "lr": lr}]
 
 
+def centered_correlation(pred, true, mean, power=0.5):
+    p, t = (ab - mean(ab) for ab in (pred, true))
+    return (p * t).sum() / ((p**2).sum() * (t**2).sum()) ** power
+
+
+def resampled(errors, n_samples, cut=0.025):
+    means = np.random.default_rng(3).choice(errors, (n_samples, len(errors))).mean(axis=1)
+    return np.quantile(means, cut), np.quantile(means, 1 - cut)
+
+
 EXERCISES = [
+    (
+        "06_compare_models.ipynb",
+        check_compare.worse_than_gray,
+        {},
+        {
+            "not worse": lambda errors, gray: (errors >= gray).float().mean(),
+            "divide it": lambda errors, gray: (errors > gray).sum(),
+            "one number": lambda errors, gray: float(errors.mean() > gray.mean()),
+            "ratio of the mean": lambda errors, gray: errors.mean() / gray.mean(),
+            "should be 0.4": lambda errors, gray: 0.7,
+            "TypeError": lambda errors, gray: errors > None,
+        },
+    ),
+    (
+        "06_compare_models.ipynb",
+        check_compare.correlation_inside,
+        {},
+        {
+            "subtract means": lambda pred, true: centered_correlation(pred, true, lambda ab: 0),
+            "whole set": lambda pred, true: centered_correlation(pred, true, torch.mean),
+            "of each image: mean": lambda pred, true: centered_correlation(
+                pred, true, lambda ab: ab.mean((0, 2, 3), keepdim=True)
+            ),
+            "leave axis 1 out": lambda pred, true: centered_correlation(
+                pred, true, lambda ab: ab.mean((1, 2, 3), keepdim=True)
+            ),
+            "covariance": lambda pred, true: torch.cov(
+                torch.stack([(ab - ab.mean((2, 3), keepdim=True)).flatten() for ab in (pred, true)]), correction=0
+            )[0, 1],
+            "should be": lambda pred, true: 0,
+            "AttributeError": lambda pred, true: pred.corr(true),
+        },
+    ),
+    (
+        "06_compare_models.ipynb",
+        check_compare.bootstrap_interval,
+        {"np": np},
+        {
+            "replacement": lambda errors, n: (errors.mean(), errors.mean()),
+            "lower end": lambda errors, n: resampled(errors, n)[::-1],
+            "of the errors": lambda errors, n: np.quantile(errors, [0.025, 0.975]),
+            "90%": lambda errors, n: resampled(errors, n, 0.05),
+            "should be about": lambda errors, n: (0, 100),
+            "TypeError": lambda errors, n: errors.mean(),
+        },
+    ),
+    (
+        "06_compare_models.ipynb",
+        check_compare.error_on_curve,
+        {"np": np},
+        {
+            "nearest": lambda color, errors, at: errors[int(np.abs(np.array(color) - at).argmin())],
+            "second": lambda color, errors, at: np.interp(at, errors, color),
+            "should be 11.5": lambda color, errors, at: 0,
+            "ValueError": lambda color, errors, at: errors[color.index(at)],
+        },
+    ),
     (
         "00_first_photo.ipynb",
         check_first.color_error,

@@ -11,16 +11,18 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from colorlib import classical, show
-from colorlib.color import lab_to_rgb, rgb_to_lab, split_lab, to_tensor
+from colorlib.color import join_lab, lab_to_rgb, rgb_to_lab, split_lab, to_tensor
 from colorlib.colorizer import Colorizer
 from colorlib.data import TEST_SEED, bundled_photo
 from colorlib.images import resize_image
 from colorlib.lessons.aging import age, to_luma
-from colorlib.lessons.artist import scene_strokes
+from colorlib.lessons.artist import draw_dots, scene_strokes
 from colorlib.lessons.experiments import library_photos, stored, stored_training, unpack_ab
 from colorlib.lessons.series import chapters
+from colorlib.metrics import predict
 from colorlib.scenes import paint_scenes
 from colorlib.strokes import draw_strokes
+from colorlib.zoo import load_generator
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks" / "images"
 
@@ -94,6 +96,21 @@ def races() -> Figure:
     return show.predictions(L[chosen], ab[chosen], **{label: row[chosen] for label, row in rows.items()})
 
 
+def rivals(size: int = 128) -> Figure:
+    """Chapter 06: photos colored by lightness, by a few dots, and by the bundled network."""
+    L, ab = library_photos(size).first(7)
+    lab = join_lab(L, ab)
+    gray = torch.cat([lab[:, :1], torch.zeros_like(lab[:, 1:])], dim=1)
+    chosen, rows = [0, 2, 3, 5], {"tint": [], "8 strokes": []}
+    for i in chosen:
+        others = torch.cat([lab[j] for j in range(7) if j != i], dim=1)
+        rows["tint"].append(classical.tint(gray[i], classical.stops_from(others)))
+        strokes, _ = draw_dots(lab[i], lambda s, i=i: classical.levin(gray[i], s) if s else gray[i], 8)
+        rows["8 strokes"].append(classical.levin(gray[i], strokes))
+    colored = {name: split_lab(torch.stack(labs))[1] for name, labs in rows.items()}
+    return show.predictions(L[chosen], ab[chosen], **colored, photos=predict(load_generator("photos"), L[chosen]))
+
+
 def last_panels(hero: np.ndarray, height: int) -> np.ndarray:
     """Crop whole panels from the lower right of a hero (H, W, 3), at most `height` pixels high and twice as wide."""
     gaps = (hero > 250).all(axis=2)
@@ -127,6 +144,7 @@ if __name__ == "__main__":
     save(scenes("skips", {"without skips": "no skips", "U-Net": "U-Net"}), "03_hero.png")
     save(scenes("gan", {"L1": "L1", "Pix2Pix": "Pix2Pix"}), "04_hero.png")
     save(races(), "05_hero.png")
+    save(rivals(), "06_hero.png")
     save(photos(["china", "rocket", "coffee"], to_luma, "gray"), "00_hero.png")
     save(photos(["china", "chelsea", "rocket"], old_print, "old print"), "07_hero.png")
     save(series_map(), "00_map.png")  # last: it is made from the others

@@ -140,3 +140,49 @@ def test_races_run_by_keyboard_and_their_results_stay(lab):
         status.get_by_text(f"Race {number}: finished.").wait_for(timeout=120_000)
         assert picture.get_attribute("src") != before
     assert not lab.page_errors
+
+
+REAL_OR_COLORED = """
+import torch
+from colorlib import paint_scenes, rgb_to_lab, split_lab
+from colorlib.lessons.widgets import compare_models as panels
+
+L, ab = split_lab(rgb_to_lab(paint_scenes(3, 64, 7).rgb))
+colored = {name: panels.as_pictures(L, factor * ab, list("abc")) for name, factor in {"gray": 0, "bold": 1.5}.items()}
+sheet = panels.AnswerSheet()
+panels.RealOrColored(panels.as_pictures(L, ab, list("abc")), colored, sheet)
+"""
+
+
+def play_by_keyboard(page, rounds=10):
+    """Answer with the arrow keys, left and right in turn; return the text of the table of rates."""
+    pair = page.locator(".t-pair")
+    pair.wait_for(timeout=60_000)
+    pair.focus()
+    for number in range(1, rounds + 1):
+        page.wait_for_function(
+            "n => document.querySelector('.t-pair').dataset.round == n", arg=str(number), timeout=30_000
+        )
+        page.wait_for_function("() => document.querySelector('.t-pair .t-left img').naturalWidth == 64")
+        page.keyboard.press("ArrowLeft" if number % 2 else "ArrowRight")
+    page.locator(".t-status", has_text=f"Round {rounds + 1}.").wait_for(timeout=30_000)
+    return page.locator(".t-rates").inner_text()
+
+
+def test_ten_rounds_of_real_or_colored_are_played_by_keyboard(lab):
+    page = lab.run_notebook(cells=[REAL_OR_COLORED])
+    rates = play_by_keyboard(page)
+    assert "gray" in rates and "bold" in rates and "95% interval" in rates
+    with page.expect_download(timeout=30_000) as download:
+        page.locator(".t-download").press("Enter")
+    with open(download.value.path(), encoding="utf-8") as file:
+        assert len(file.read().splitlines()) == 11
+    page.locator(".t-right").click()
+    page.locator(".t-status", has_text="Round 12.").wait_for(timeout=30_000)
+    assert not lab.page_errors
+
+
+def test_real_or_colored_works_under_voila(app):
+    page = app.visit(cells=[REAL_OR_COLORED])
+    assert "of" in play_by_keyboard(page, rounds=2)
+    assert not app.page_errors

@@ -67,7 +67,7 @@ class AnswerSheet:
         return text.getvalue().encode()
 
     def __repr__(self) -> str:
-        return f"AnswerSheet({len(self.answers)} rounds)"
+        return f"AnswerSheet({len(self.answers)} {'round' if len(self.answers) == 1 else 'rounds'})"
 
 
 class PicturePair(anywidget.AnyWidget):
