@@ -73,6 +73,49 @@ def unet_stages(net: UNet | SlimResNetUNet | ResNetUNet, size: int = 128) -> lis
     return [*stages, Stage("output", (2, size, size), layers, _count(head))]
 
 
+def influence(net: nn.Module, L: torch.Tensor, y: int, x: int) -> torch.Tensor:
+    """Return how strongly the predicted color of one pixel depends on each gray value around it.
+
+    The network is run in eval mode; its mode is restored.
+
+    Args:
+        net: L -> ab.
+        L: (B, 1, H, W), network-scaled.
+        y, x: row and column of the pixel.
+    Returns:
+        (H, W) on the CPU: |∂a/∂L| + |∂b/∂L|, averaged over the images.
+    """
+    was_training = net.training
+    L = L.detach().clone().requires_grad_()
+    try:
+        with torch.enable_grad():
+            ab = net.eval()(L)[:, :, y, x].sum(0)
+            gradients = [torch.autograd.grad(value, L, retain_graph=True)[0].abs() for value in ab]
+    finally:
+        net.train(was_training)
+    return sum(gradients).mean((0, 1)).cpu()
+
+
+def receptive_field(net: nn.Module) -> int:
+    """Return the side of the square of gray values, in pixels, that the color of one pixel can depend on.
+
+    It is measured with `influence` on random images, large enough that the square does not reach the border.
+
+    Args:
+        net: L -> ab, for images of any size.
+    Raises:
+        ValueError: a pixel depends on the border of an image of 1,024 × 1,024 px.
+    """
+    parameter = next(net.parameters())
+    for size in (64, 128, 256, 512, 1024):
+        random = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        reached = influence(net, random.to(parameter), size // 2, size // 2).nonzero()  # (n, 2): rows and columns
+        low, high = reached.min().item(), reached.max().item()
+        if low > 0 and high < size - 1:
+            return high - low + 1
+    raise ValueError("The receptive field is larger than 1,024 px.")
+
+
 def _parts(net: nn.Module) -> tuple[list[nn.Module], list[nn.Module], list[nn.Module]]:
     """Return the layers of the encoder, those that follow, and those that give ab, in the order in which they run."""
     if isinstance(net, UNet):

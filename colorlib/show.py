@@ -16,7 +16,7 @@ from colorlib.metrics import HUE_BINS, entropy_of_hues, hue_counts
 try:
     import matplotlib.pyplot as plt
     from matplotlib.axes import Axes
-    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyArrowPatch, Rectangle
 except ModuleNotFoundError as error:
@@ -247,6 +247,41 @@ def hue_wheel(hues_by_name: Mapping[str, torch.Tensor]) -> Figure:
         ax.spines["polar"].set_color("0.8")
         hues = torch.as_tensor(hues_by_name[name])
         ax.set_title(f"{name}\n{len(hues)} objects, entropy {entropy_of_hues(hues):.2f}")
+    return figure
+
+
+@_figure
+def ab_histograms(ab_by_name: Mapping[str, torch.Tensor], limit: float = 60.0, bin_width: float = 2.5) -> Figure:
+    """Draw how often each color occurs: one histogram in the ab plane per entry, with the counts on a log scale.
+
+    Args:
+        ab_by_name: name -> ab (B, 2, H, W), or the selected pixels (N, 2), network-scaled.
+        limit: the planes go from -limit to limit, Lab units. Colors beyond are counted at the border.
+        bin_width: side of a bin, Lab units.
+    Raises:
+        ValueError: no entries, or one that is not ab.
+    """
+    shapes = {name: ab.shape for name, ab in ab_by_name.items()}
+    if not shapes or any(len(shape) not in (2, 4) or shape[1] != 2 or not shape[0] for shape in shapes.values()):
+        raise ValueError(f"ab_histograms() needs a dict of name -> ab (B, 2, H, W) or (N, 2), got {shapes}.")
+    n_bins = 2 * round(limit / bin_width) + 1  # an odd number, so that gray is the middle of a bin
+    edge = bin_width * n_bins / 2
+    shares = {}
+    for name, ab in ab_by_name.items():
+        a, b = (ab.detach().cpu().float() * AB_SCALE).clamp(-edge + 1e-3, edge - 1e-3).movedim(1, 0).reshape(2, -1)
+        counts = np.histogram2d(b.numpy(), a.numpy(), bins=n_bins, range=[[-edge, edge]] * 2)[0]
+        shares[name] = counts / counts.sum()
+    figure, axes = _panels([2.75] * len(shares), width=2.6, columns=4, sharex=True, sharey=True)
+    least = min(1 / (values.numel() // 2) for values in ab_by_name.values())
+    for ax, (name, share) in zip(axes, shares.items(), strict=True):
+        norm = LogNorm(least, 1)
+        image = ax.imshow(share, origin="lower", extent=(-edge, edge, -edge, edge), norm=norm, cmap="viridis")
+        ax.set_facecolor("0.96")
+        ax.axhline(0, color="0.4", lw=0.5)
+        ax.axvline(0, color="0.4", lw=0.5)
+        ax.set(title=name, xlabel="a* (Lab units)")
+    axes[0].set_ylabel("b* (Lab units)")
+    figure.colorbar(image, ax=list(axes), label="share of the pixels", shrink=0.8).outline.set_visible(False)
     return figure
 
 

@@ -1,7 +1,5 @@
 """Chapter 05: what to freeze, and how fast to learn? Live races of half a minute on crops of the bundled photos."""
 
-import html
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +15,8 @@ from colorlib.color import to_tensor
 from colorlib.config import seed_everything
 from colorlib.data import BUNDLED_TEST, BUNDLED_VALID, Loaders, bundled_photo, make_loaders
 from colorlib.images import fit_square
-from colorlib.lessons.widgets import StillPicture, to_png
+from colorlib.lessons.widgets import to_png
+from colorlib.lessons.widgets.live_training import LivePanel
 from colorlib.metrics import evaluate, gray
 from colorlib.resnet import resnet_unet
 from colorlib.training import fit_reconstruction
@@ -140,7 +139,7 @@ def race_results(races: Sequence[Race]) -> Figure:
     return figure
 
 
-class RacePanel(StillPicture, widgets.VBox):
+class RacePanel(LivePanel):
     """Choose what is frozen and the learning rates, run a race, and see it beside all earlier ones.
 
     A race runs in a thread, so that it can be stopped. `races` keeps all results.
@@ -152,69 +151,38 @@ class RacePanel(StillPicture, widgets.VBox):
     def __init__(self, loaders: Loaders, epochs: int = EPOCHS, seed: int = 0, weights: str = "photos-encoder"):
         self.loaders, self.fixed = loaders, {"epochs": epochs, "seed": seed, "weights": weights}
         self.races: list[Race] = []
-        self.thread, self.stopping = None, threading.Event()
 
         def rate(name: str, value: float) -> widgets.SelectionSlider:
             return widgets.SelectionSlider(
                 options=[(f"{rate:g}", rate) for rate in RATES], value=value, description=name, continuous_update=False
             )
 
-        self.controls = {
+        controls = {
             "start": widgets.ToggleButtons(options=["pretrained", "random"], description="start"),
             "freeze": widgets.Dropdown(options=list(FREEZE.items()), description="frozen"),
             "lr": rate("lr", 3e-3),
             "encoder_lr": rate("encoder lr", 5e-4),
         }
+        super().__init__(controls, "race")
         self.run = widgets.Button(description="Run the race", button_style="primary")
         self.stop = widgets.Button(description="Stop", disabled=True)
-        self.progress = widgets.FloatProgress(0.0, min=0.0, max=1.0)
-        self.status = widgets.HTML("No race yet.")
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
-        parts = {name: getattr(self, name) for name in ("run", "stop", "progress", "status", "picture")}
-        for name, widget in (self.controls | parts).items():
-            widget.add_class(f"t-{name}")
+        self.add_classes(**{name: getattr(self, name) for name in ("run", "stop", "progress", "status", "picture")})
         self.run.on_click(self.begin)
         self.stop.on_click(self.ask_to_stop)
         buttons = widgets.HBox([self.run, self.stop, self.progress], layout={"flex_flow": "row wrap"})
-        super().__init__([*self.controls.values(), buttons, self.status, self.picture])
+        self.children = [*controls.values(), buttons, self.status, self.picture]
         self.redraw()
 
-    def begin(self, button=None) -> None:
-        """Start a race with the chosen settings; called when the button is pressed."""
-        if self.thread is not None and self.thread.is_alive():
-            return
-        self.stopping.clear()
-        self.run.disabled, self.stop.disabled, self.progress.value = True, False, 0.0
-        self.tell("The race is running.")
-        settings = {name: control.value for name, control in self.controls.items()}
-        self.thread = threading.Thread(target=self.race, kwargs=settings, daemon=True)
-        self.thread.start()
+    def work(self, **settings) -> str:
+        """Run a race and keep its result."""
+        race = run_race(self.loaders, **settings, **self.fixed, on_step=self.show_progress)
+        self.races.append(race)
+        self.redraw()
+        return f"Race {len(self.races)}: {race.note or 'finished'}."
 
-    def ask_to_stop(self, button=None) -> None:
-        """Let the race end at its next measurement."""
-        self.stopping.set()
-        self.tell("The race ends at its next measurement.")
-
-    def race(self, **settings) -> None:
-        """Run a race and keep its result, or say in one sentence what went wrong."""
-        try:
-            race = run_race(self.loaders, **settings, **self.fixed, on_step=self.show_progress)
-            self.races.append(race)
-            self.redraw()
-            self.tell(f"Race {len(self.races)}: {race.note or 'finished'}.")
-        except Exception as error:
-            self.tell(f"The race failed: {' '.join(str(error).split()) or type(error).__name__}")
-        finally:
-            self.progress.value, self.run.disabled, self.stop.disabled = 1.0, False, True
-
-    def show_progress(self, share: float) -> bool:
-        """Move the progress bar; return whether the race is to end."""
-        self.progress.value = share
-        return self.stopping.is_set()
-
-    def tell(self, sentence: str) -> None:
-        """Show a sentence as the status."""
-        self.status.value = html.escape(sentence)
+    def set_busy(self, busy: bool) -> None:
+        """Enable the button that makes sense."""
+        self.run.disabled, self.stop.disabled = busy, not busy
 
     def redraw(self) -> None:
         """Draw all races so far."""
