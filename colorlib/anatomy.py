@@ -104,12 +104,14 @@ def receptive_field(net: nn.Module) -> int:
     Args:
         net: L -> ab, for images of any size.
     Raises:
-        ValueError: a pixel depends on the border of an image of 1,024 × 1,024 px.
+        ValueError: a pixel depends on the border of an image of 1,024 × 1,024 px, or on nothing.
     """
     parameter = next(net.parameters())
     for size in (64, 128, 256, 512, 1024):
         random = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
         reached = influence(net, random.to(parameter), size // 2, size // 2).nonzero()  # (n, 2): rows and columns
+        if not len(reached):
+            raise ValueError("The predicted color does not depend on the image.")
         low, high = reached.min().item(), reached.max().item()
         if low > 0 and high < size - 1:
             return high - low + 1
