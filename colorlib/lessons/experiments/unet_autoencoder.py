@@ -190,10 +190,14 @@ def low_resolution(seeds: list[int], size: int, n_train: int, n_test: int, epoch
             net = UNet(base_channels=base_channels, n_down=n_down)
             fit_reconstruction(net, small, epochs=epochs)
             name = f"U-Net at {size // factor} px"
-            rows[name] = evaluate(lambda L, net=net, k=factor: at_low_resolution(net, L, k), loaders.test)
+            rows[name] = evaluate(
+                lambda L, net=net, k=factor: at_low_resolution(net, L, k), loaders.test, perceptual=False
+            )
             ab.setdefault(name, pack_ab(at_low_resolution(net, loaders.test.first(4)[0], factor).cpu()))
             truth = [enlarged(F.avg_pool2d(ab, factor), factor) for _, ab in loaders.test]
-            rows[f"truth at {size // factor} px"] = evaluate(lambda L, left=truth: left.pop(0), loaders.test)
+            rows[f"truth at {size // factor} px"] = evaluate(
+                lambda L, left=truth: left.pop(0), loaders.test, perceptual=False
+            )
     return {"table": table, "ab": ab}
 
 
