@@ -86,7 +86,7 @@ def repainted(loaders: Loaders, hues: tuple | None) -> Loaders:
 
 @experiment(
     settings={
-        "seeds": [0, 1, 2], "size": 64, "n_train": 1500, "n_test": 100, "epochs": 5, "base_channels": 8,
+        "seeds": [0, 1, 2], "size": 64, "n_train": 1000, "n_test": 100, "epochs": 5, "base_channels": 8,
         "losses": ["l1", "l2", HUBER],
     },
     tiny={"seeds": [0], "size": 32, "n_train": 240, "n_test": 40, "epochs": 5, "losses": ["l1", "l2"]},
@@ -218,7 +218,7 @@ def at_low_resolution(net: torch.nn.Module, L: torch.Tensor, factor: int) -> tor
 
 @experiment(
     settings={
-        "seeds": [0, 1, 2], "size": 64, "n_train": 1500, "n_test": 100, "epochs": 6,
+        "seeds": [0, 1, 2], "size": 64, "n_train": 1500, "n_test": 100, "epochs": 5,
         "networks": {"1": [1, 8], "2": [2, 8], "3": [3, 8], "4": [4, 8], "5": [5, 8], "3, wide": [3, 16]},
     },
     tiny={"seeds": [0], "n_train": 240, "n_test": 30, "epochs": 4, "networks": {"1": [1, 8], "3": [3, 8]}},
