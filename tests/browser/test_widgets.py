@@ -177,5 +177,5 @@ def test_the_workbench_in_lab(lab):
 
 
 def test_the_workbench_under_voila(app):
-    use_the_workbench(app.visit(cells=[WORKBENCH]))
+    use_the_workbench(app.visit(cells=[WORKBENCH], timeout=150))
     assert not app.page_errors
