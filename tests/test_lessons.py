@@ -345,8 +345,37 @@ EXERCISES = [
             "then divide": lambda p, t, m: (p.norm(dim=1) / t.norm(dim=1))[m].mean(),
             "length of": lambda p, t, m: p.abs().sum(1)[m].mean() / t.abs().sum(1)[m].mean(),
             "upside down": lambda p, t, m: t.norm(dim=1)[m].mean() / p.norm(dim=1)[m].mean(),
+            "take the means": lambda p, t, m: p.norm(dim=1)[m] / t.norm(dim=1)[m],
             "should be": lambda p, t, m: 0.5,
             "RuntimeError": lambda p, t, m: torch.zeros(2) @ torch.zeros(3),
+        },
+    ),
+    (
+        "03_unet_autoencoder.ipynb",
+        check_unet.bottleneck_sees,
+        {},
+        {
+            "comes first": lambda n: 3 * 2**n - 2,
+            "step doubles": lambda n: 3 + 3 * n,
+            "distance between": lambda n: 2**n,
+            "Stop at the bottleneck": lambda n: 5 * 2**n,
+            "6, 12 and 48": lambda n: 7,
+            "TypeError": lambda n: n + "px",
+        },
+    ),
+    (
+        "03_unet_autoencoder.ipynb",
+        check_unet.weighted_l1,
+        {},
+        {
+            "sum of the weights. Otherwise": lambda p, t, w: ((p - t).abs().mean(1) * w).mean(),
+            "that is a sum": lambda p, t, w: ((p - t).abs().mean(1) * w).sum(),
+            "not their sum": lambda p, t, w: ((p - t).abs().sum(1) * w).sum() / w.sum(),
+            "wrong axis": lambda p, t, w: ((p - t).abs() * w).sum() / w.sum(),
+            "not used": lambda p, t, w: (p - t).abs().mean(),
+            "one number": lambda p, t, w: (p - t).abs().mean(1) * w,
+            "should be": lambda p, t, w: w.mean(),
+            "RuntimeError": lambda p, t, w: p @ torch.zeros(3, 3),
         },
     ),
     (
@@ -785,6 +814,16 @@ def test_chapter_03_builds_reconstruction_step():
         seen.append([step(net, optimizer, L, ab, torch.nn.functional.l1_loss).item() for _ in range(3)])
         weights.append(net.weight.detach())
     assert seen[0] == seen[1] and torch.equal(*weights)
+
+
+def test_chapter_03_measures_influence_and_texture():
+    influence = definition("03_unet_autoencoder.ipynb", "influence", {"torch": torch})
+    torch.manual_seed(0)
+    net, L = colorlib.UNet(4, 2), torch.rand(2, 1, 32, 32)
+    assert torch.allclose(influence(net, L, 9, 20), colorlib.anatomy.influence(net, L, 9, 20))
+    texture = definition("03_unet_autoencoder.ipynb", "texture", {"torch": torch})
+    ab, left = torch.arange(6.0).expand(1, 2, 4, 6) / 110, torch.arange(6) < 3
+    assert texture(ab, left.expand(1, 4, 6)) == pytest.approx(1)
 
 
 def test_chapter_03_computes_the_cost_of_a_vivid_guess():

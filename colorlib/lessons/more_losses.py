@@ -11,6 +11,7 @@ from colorlib.color import AB_SCALE
 from colorlib.losses import RECONSTRUCTION
 
 DELTA = 5.0  # Lab units
+HUBER = "huber-5"  # its name for `fit_reconstruction`
 
 
 def huber_5(ab_pred: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
@@ -18,4 +19,4 @@ def huber_5(ab_pred: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
     return F.smooth_l1_loss(ab_pred, ab, beta=DELTA / AB_SCALE)
 
 
-RECONSTRUCTION.setdefault("huber-5", huber_5)
+RECONSTRUCTION.setdefault(HUBER, huber_5)

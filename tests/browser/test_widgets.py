@@ -186,3 +186,42 @@ def test_real_or_colored_works_under_voila(app):
     page = app.visit(cells=[REAL_OR_COLORED])
     assert "of" in play_by_keyboard(page, rounds=2)
     assert not app.page_errors
+
+
+WORKBENCH = """
+from colorlib import make_loaders
+from colorlib.lessons.widgets.unet_workbench import unet_workbench
+
+unet_workbench(make_loaders("scenes", 32, n_train=16, n_test=6), seconds=2)
+"""
+
+
+def use_the_workbench(page):
+    """Change the network, train it, stop a second training, and reset."""
+    status, picture = page.locator(".t-status"), page.locator("img.t-picture")
+    status.get_by_text("No training yet.").wait_for(timeout=60_000)
+    before = picture.get_attribute("src")
+    page.locator(".t-skips input").click()
+    changed = "before => document.querySelector('img.t-picture').src !== before"
+    page.wait_for_function(changed, arg=before, timeout=30_000)
+    page.locator(".t-run").click()
+    page.locator("img.t-live").wait_for(state="visible", timeout=30_000)
+    status.get_by_text("Training 1: finished").wait_for(timeout=120_000)
+    page.locator("img.t-results").wait_for(state="visible", timeout=30_000)
+    assert "no skips" in page.locator(".t-table").inner_text()
+    page.locator(".t-run", has_text="Train").click()
+    page.locator(".t-run", has_text="Stop").click()
+    status.get_by_text("Training 2: ").wait_for(timeout=120_000)
+    page.locator(".t-reset").click()
+    status.get_by_text("No training yet.").wait_for(timeout=30_000)
+    assert not page.locator("img.t-results").is_visible()
+
+
+def test_the_workbench_in_lab(lab):
+    use_the_workbench(lab.run_notebook(cells=[WORKBENCH]))
+    assert not lab.page_errors
+
+
+def test_the_workbench_under_voila(app):
+    use_the_workbench(app.visit(cells=[WORKBENCH], timeout=150))
+    assert not app.page_errors

@@ -1,15 +1,19 @@
 """Chapter 03: what is the best guess when several colors are possible?"""
 
 import math
+from collections.abc import Mapping
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from colorlib import show
 from colorlib.color import lab_to_rgb
 from colorlib.lessons.widgets import FigurePanel
+from colorlib.lessons.widgets.sheets import draw_image
 
 LIGHTNESS, CHROMA = 60.0, 36.0  # of every balloon in this thought experiment, Lab units
 FIRST_HUE = math.radians(20)  # a red; the other hues follow at equal angles
@@ -80,6 +84,71 @@ def guess_map(n_hues: int = 8, p_first: float = 0.125, loss: str = "l1") -> Figu
     left.set(xlabel="a", ylabel="b", title="★ best guess   ● possible colors")
     right.add_patch(Rectangle((0, 0), 1, 1, color=_to_srgb(best)))
     right.set(xticks=[], yticks=[], title=f"best guess of {loss.upper()}\nchroma {best.norm():.0f} of {CHROMA:.0f}")
+    return figure
+
+
+@show.in_style
+def cost_curves(guesses: torch.Tensor, costs: Mapping[str, torch.Tensor]) -> Figure:
+    """Draw what each guess costs by several losses, each as a share of its largest cost, with a star at its minimum.
+
+    Args:
+        guesses: (n,) in Lab units.
+        costs: name of the loss -> (n,) expected cost of each guess.
+    """
+    figure, ax = plt.subplots(figsize=(show.WIDTH - 3, 2.4))
+    for i, (name, cost) in enumerate(costs.items()):
+        share, best = cost / cost.max(), cost.argmin()
+        ax.plot(guesses, share, color=show.COLORS[i], ls=show.DASHES[i % 4], label=f"{name}: {guesses[best]:.0f}")
+        ax.plot(guesses[best], share[best], marker="*", ms=11, color=show.COLORS[i])
+    ax.set(xlabel="guess for b (Lab units)", ylabel="cost / largest cost", ylim=(0, 1.08), title="★ least cost")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+@show.in_style
+def runs_figure(table: Mapping[str, Mapping], places: Mapping[str, float], keys: Mapping[str, str], **labels) -> Figure:
+    """Draw scores of a stored run: a dot per seed, lines through the means.
+
+    Args:
+        table: seed -> name of a run -> scores.
+        places: name of a run -> its place on the x axis.
+        keys: a score -> its name in the legend.
+        labels: of the axes, as matplotlib's `Axes.set` takes them.
+    """
+    figure, ax = plt.subplots(figsize=(show.WIDTH - 3, 2.6))
+    for i, (key, name) in enumerate(keys.items()):
+        values = torch.tensor([[row[run][key] for run in places] for row in table.values()])
+        look = {"color": show.COLORS[i], "marker": show.MARKERS[i]}
+        for row in values:
+            ax.plot(list(places.values()), row, ls="", alpha=0.5, **look)
+        ax.plot(list(places.values()), values.mean(0), ls=show.DASHES[i % 4], color=show.COLORS[i], label=name)
+    ax.set(**labels)
+    ax.set_ylim(bottom=0)
+    ax.set_xticks(list(places.values()), [f"{x:g}" for x in places.values()])
+    ax.minorticks_off()
+    ax.grid(axis="y")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+@show.in_style
+def influence_figure(L: torch.Tensor, by_name: Mapping[str, torch.Tensor], y: int, x: int) -> Figure:
+    """Draw a gray image, and how strongly the color of one pixel depends on each gray value, on a log scale.
+
+    Args:
+        L: (1, H, W), network-scaled.
+        by_name: title -> influence (H, W).
+        y, x: the pixel, marked with a cross.
+    """
+    figure, axes = plt.subplots(1, 1 + len(by_name), figsize=(2.0 * (1 + len(by_name)), 2.2))
+    draw_image(axes[0], (L[0].cpu() + 1) / 2, cmap="gray", vmin=0, vmax=1)
+    axes[0].set_title("gray")
+    for ax, (name, influence) in zip(axes[1:], by_name.items(), strict=True):
+        top = influence.max()
+        draw_image(ax, influence / top, cmap="magma", norm=LogNorm(1e-3, 1))
+        ax.set_title(name)
+    for ax in axes:
+        ax.plot(x, y, marker="+", color="#56B4E9", ms=10, mew=2)
     return figure
 
 

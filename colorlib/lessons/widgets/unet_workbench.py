@@ -19,7 +19,7 @@ from colorlib.batches import Batches
 from colorlib.color import join_lab, lab_to_rgb
 from colorlib.config import seed_everything
 from colorlib.data import Loaders, make_loaders
-from colorlib.lessons.more_losses import RECONSTRUCTION
+from colorlib.lessons.more_losses import HUBER, RECONSTRUCTION
 from colorlib.lessons.widgets import to_png
 from colorlib.lessons.widgets.live_training import LivePanel
 from colorlib.lessons.widgets.sheets import draw_image, sheet
@@ -27,7 +27,7 @@ from colorlib.metrics import evaluate, gray, predict
 from colorlib.training import reconstruction_step
 from colorlib.unet import UNet
 
-DEPTHS, WIDTHS, LOSSES = (1, 2, 3, 4, 5), (4, 8, 16, 32), ("l1", "l2", "huber-5")
+DEPTHS, WIDTHS, LOSSES = (1, 2, 3, 4, 5), (4, 8, 16, 32), ("l1", "l2", HUBER)
 RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 SECONDS = 30.0  # of a training
 MEASUREMENTS = 10  # in a training
