@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -31,6 +32,8 @@ class Rules:
 
     Attributes:
         adversarial, lambda_l1, lr_g, lr_d, ema: as in `training.fit_gan`.
+        beta1: the first of Adam's betas, for both networks.
+        falling: let both learning rates fall to zero over the second half of the game.
         filters: base channels of the discriminator.
         n_down, conditional, spectral_norm: as in `PatchDiscriminator`.
     """
@@ -40,6 +43,8 @@ class Rules:
     lr_g: float = 8e-4
     lr_d: float = 8e-4
     ema: float = 0.99
+    beta1: float = 0.5
+    falling: bool = True
     filters: int = 32
     n_down: int = 2
     conditional: bool = True
@@ -53,7 +58,7 @@ class Game:
         generator: L (B, 1, H, W) -> ab (B, 2, H, W), trained in place.
         train: shuffled batches; the game goes through them again and again.
         rules: see `Rules`.
-        steps: length of the game. Both learning rates fall to zero over its second half.
+        steps: length of the game.
     Raises:
         ValueError: there is no adversarial loss of that name.
     Attributes:
@@ -71,8 +76,11 @@ class Game:
         self._average = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(rules.ema), use_buffers=True)
         self.averaged = self._average.module
         nets = ((generator, rules.lr_g), (self.discriminator, rules.lr_d))
-        self._optimizers = [torch.optim.Adam(net.parameters(), lr, betas=(0.5, 0.999)) for net, lr in nets]
-        self._schedules = [LambdaLR(adam, lambda step: min(1.0, 2 - 2 * step / steps)) for adam in self._optimizers]
+        self._optimizers = [torch.optim.Adam(net.parameters(), lr, betas=(rules.beta1, 0.999)) for net, lr in nets]
+        self._schedules = [
+            LambdaLR(adam, lambda step: min(1.0, 2 - 2 * step / steps) if rules.falling else 1.0)
+            for adam in self._optimizers
+        ]
         self._batches = iter(())
 
     def step(self) -> dict[str, float]:
@@ -151,6 +159,22 @@ class WithNoise(nn.Module):
             if isinstance(part, nn.Dropout2d):
                 part.training = True
         return self
+
+
+class FromNoise(nn.Module):
+    """A generator that ignores its gray picture and colors from noise, like that of an ordinary GAN.
+
+    Args:
+        net: L -> ab; in place of L it gets a coarse pattern of random numbers, 6 × 6 for the whole image, enlarged.
+    """
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, L: torch.Tensor) -> torch.Tensor:
+        z = torch.randn(len(L), 1, 6, 6, device=L.device)
+        return self.net(F.interpolate(z, L.shape[-2:], mode="bilinear"))
 
 
 def hue_diversity(generator: nn.Module, loader: Batches, draws: int = 8) -> float:
