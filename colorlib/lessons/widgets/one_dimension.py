@@ -20,7 +20,7 @@ REACH = 6.0  # the figure shows numbers from −6 to 6
 class ShiftGame:
     """A generator that shifts a Gaussian, and a logistic discriminator with the features 1, x and x².
 
-    Both take plain gradient steps. Each sees the same 400 quantiles of its Gaussian in every step, so nothing is random.
+    Both take plain gradient steps. Each sees the same quantiles of its Gaussian in every step, so nothing is random.
 
     Attributes:
         shift: mean of the generator's numbers.
