@@ -39,19 +39,19 @@ def moment(record: Mapping, tensors: Mapping, L: torch.Tensor, game: str, number
     ab = tensors[f"{game} {number} ab"].float()  # Lab units
     L = L[: len(ab)]
     rgb = lab_to_rgb(torch.cat([join_lab(L, torch.zeros_like(ab))[:, :1], ab], dim=1))
-    figure, axes = plt.subplots(1, 3, figsize=(show.WIDTH, 3.3), width_ratios=[4, 2.6, 3])
+    figure, axes = plt.subplots(1, 3, figsize=(show.WIDTH, 3.3), width_ratios=[5, 2.4, 2.6])
     size = L.shape[-1]
     p_real = F.interpolate(tensors[f"{game} {number} p_real"].float() / 100, (size, size), mode="nearest")
     gray = rgb.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
     tint = torch.stack([1 - p_real[:, 0], 0.5 * torch.ones_like(p_real[:, 0]), p_real[:, 0]], dim=1)
     draw_image(axes[0], sheet(torch.stack([rgb, 0.35 * gray + 0.65 * tint])))
-    axes[0].set_yticks(middles(2, size), ["pictures", "D: blue is\n“real”"])
+    axes[0].set_yticks(middles(2, size), ["pictures", "blue: “real”\norange: “fake”"])
     axes[0].set_xlabel(f"mean probability of “real”: {p_real.mean():.2f}")
     axes[0].set_title(f"{game}, after {number} epochs")
 
     counts = histogram_counts(tensors[f"{game} {number} histogram"])
     reach = HISTOGRAM_STEP * len(counts) / 2
-    axes[1].imshow((1 + counts).log10(), origin="lower", cmap="Greys", extent=(-reach, reach, -reach, reach))
+    axes[1].imshow((1 + counts).log10().numpy(), origin="lower", cmap="Greys", extent=(-reach, reach, -reach, reach))
     axes[1].set(xlabel="a (Lab units)", ylabel="b (Lab units)", title="log count of ab, all pixels")
 
     epochs = record["table"][game]["epochs"]
@@ -59,8 +59,8 @@ def moment(record: Mapping, tensors: Mapping, L: torch.Tensor, game: str, number
         values = [epoch["scores"][f"hue_entropy/{kind}"] for epoch in epochs]
         axes[2].plot(range(len(values)), values, color=show.COLORS[i], marker=show.MARKERS[i], label=kind)
     axes[2].axvline(number, color="0.6", lw=1)
-    axes[2].set(xlabel="epoch", title=f"hue entropy by kind ({HUE_BINS} bins)", ylim=(-0.03, 1.03))
-    axes[2].legend(loc="lower left")
+    axes[2].set(xlabel="epoch", title=f"hue entropy by kind ({HUE_BINS} bins)", ylim=(-0.03, 1.2))
+    axes[2].legend(loc="upper center", ncols=3, columnspacing=1)
     return figure
 
 
