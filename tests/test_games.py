@@ -294,7 +294,7 @@ def test_the_playground_shows_the_chosen_game():
         playground.playground_figure(record, ab, L, 3, "bce", 16)
     panel = playground.playground(record, ab, L)
     before = panel.picture.value
-    for name, value in (("lambda_l1", 0.0), ("loss", "hinge"), ("patch", 16)):
+    for name, value in (("lambda_l1", 0.0), ("kind", ("hinge", 16))):
         panel.controls[name].value = value
         assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
         before = panel.picture.value

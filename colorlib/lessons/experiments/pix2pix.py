@@ -126,22 +126,20 @@ def in_check(seeds: list[int], game_epochs: int, filters: int, **settings) -> di
 
 
 @experiment(
-    settings={"seeds": [0, 1, 2]} | SMALL,
+    settings={"seeds": [0]} | SMALL,
     tiny={"seeds": [0]} | TINY,
     holds=lambda table: all(
-        rows["from random weights"]["ab_mae/determined"] > rows["patch 16"]["ab_mae/determined"]
+        rows["from random weights"]["ab_mae/determined"] > rows["spectral norm"]["ab_mae/determined"]
         for rows in table.values()
     ),
 )
 def toggles(seeds: list[int], game_epochs: int, filters: int, **settings) -> dict:
-    """Chapter 04: the game with one of its settings changed; `in_check` has the game as it is."""
+    """Chapter 04: the game with one of its settings changed; `in_check` has the game as it is; one seed."""
     variants = {
         "from random weights": Rules(filters=filters),
         "beta1 0.9": Rules(filters=filters, beta1=0.9),
         "rates do not fall": Rules(filters=filters, falling=False),
         "spectral norm": Rules(filters=filters, spectral_norm=True),
-        "patch 16": Rules(filters=filters, n_down=1),
-        "patch 70": Rules(filters=filters, n_down=3),
     }
     table, ab = {}, {}
     for seed in seeds:
@@ -181,10 +179,8 @@ def noise(seeds: list[int], game_epochs: int, filters: int, **settings) -> dict:
 
 
 @experiment(
-    settings={"seed": 0, "lambdas": [0, 20, 500], "losses": ["bce", "lsgan", "hinge"], "n_downs": [1, 2, 3]}
-    | SMALL
-    | {"game_epochs": 3},
-    tiny={"lambdas": [0, 500], "losses": ["lsgan"], "n_downs": [1]} | TINY,
+    settings={"seed": 0, "lambdas": [0, 20, 500], "losses": ["bce", "lsgan", "hinge"], "n_downs": [1, 2, 3]} | SMALL,
+    tiny={"lambdas": [0, 500], "losses": ["bce"], "n_downs": [2]} | TINY,
     holds=lambda table: all(
         row["ab_mae/determined"] < table[name.replace("lambda 500", "lambda 0")]["ab_mae/determined"]
         for name, row in table.items()
@@ -194,16 +190,16 @@ def noise(seeds: list[int], game_epochs: int, filters: int, **settings) -> dict:
 def playground(
     seed: int, lambdas: list[float], losses: list[str], n_downs: list[int], game_epochs: int, filters: int, **settings
 ) -> dict:
-    """Chapter 04: games for every λ, adversarial loss and patch size; one seed."""
+    """Chapter 04: games for every λ and adversarial loss with 34 px patches, and with BCE for every patch; one seed."""
     loaders, net = l1_start(seed, **settings)
+    kinds = [(loss, 2) for loss in losses] + [("bce", n_down) for n_down in n_downs if n_down != 2]
     table, ab = {}, {}
-    for n_down in n_downs:
-        for loss in losses:
-            for lambda_l1 in lambdas:
-                rules = Rules(loss, float(lambda_l1), filters=filters, n_down=n_down)
-                name = f"lambda {lambda_l1}, {loss}, patch {PatchDiscriminator(1, n_down).patch_size}"
-                game, table[name] = whole_game(net, loaders, rules, game_epochs, seed)
-                ab[name] = predict_first(game.averaged, loaders.test, N_SHOWN)
+    for loss, n_down in kinds:
+        for lambda_l1 in lambdas:
+            rules = Rules(loss, float(lambda_l1), filters=filters, n_down=n_down)
+            name = f"lambda {lambda_l1}, {loss}, patch {PatchDiscriminator(1, n_down).patch_size}"
+            game, table[name] = whole_game(net, loaders, rules, game_epochs, seed)
+            ab[name] = predict_first(game.averaged, loaders.test, N_SHOWN)
     return {"table": table, "ab": ab}
 
 

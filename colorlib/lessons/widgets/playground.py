@@ -68,20 +68,18 @@ def playground_figure(
 
 
 def playground(record: Mapping, tensors: Mapping, L: torch.Tensor) -> FigurePanel:
-    """Return a panel that draws `playground_figure`, with controls for λ, the loss and the patch size."""
-    names = [name.split(", ") for name in record["table"]]
-    lambdas = list(dict.fromkeys(float(first.removeprefix("lambda ")) for first, _, _ in names))
-    losses = list(dict.fromkeys(loss for _, loss, _ in names))
-    patches = list(dict.fromkeys(int(last.removeprefix("patch ")) for _, _, last in names))
+    """Return a panel that draws `playground_figure`, with controls for λ, and for the loss and the patch size."""
+    names = [name.removeprefix("lambda ").split(", ") for name in record["table"]]
+    lambdas = sorted({float(value) for value, _, _ in names})
+    kinds = {f"{loss}, {last.removeprefix('patch ')} px": (loss, int(last.split()[1])) for _, loss, last in names}
 
-    def draw(lambda_l1: float, loss: str, patch: int) -> Figure:
-        return playground_figure(record, tensors, L, lambda_l1, loss, patch)
+    def draw(lambda_l1: float, kind: tuple[str, int]) -> Figure:
+        return playground_figure(record, tensors, L, lambda_l1, *kind)
 
     return FigurePanel(
         draw,
         lambda_l1=widgets.SelectionSlider(options=[(f"{v:g}", v) for v in lambdas], value=lambdas[-2], description="λ"),
-        loss=widgets.ToggleButtons(options=losses, description="loss"),
-        patch=widgets.ToggleButtons(options=patches, value=patches[len(patches) // 2], description="patch (px)"),
+        kind=widgets.ToggleButtons(options=list(kinds.items()), description="loss, patch"),
     )
 
 
