@@ -251,7 +251,7 @@ def test_the_quiz_counts_both_scores(questions):
 def stored_games():
     scores = {f"hue_entropy/{kind}": 0.5 for kind in games.KINDS}
     losses = dict.fromkeys(time_machine.LOSSES, 0.7)
-    table = {name: {"epochs": [{"scores": scores}, {"scores": scores} | losses]} for name in ("one", "two")}
+    table = {name: {"epoch 0": scores, "epoch 1": scores | losses} for name in ("one", "two")}
     ab = {}
     for name in table:
         for epoch in (0, 1):

@@ -41,8 +41,7 @@ from colorlib.lessons.games import KINDS, ab_histogram
 
 table, ab = {}, {}
 for name in ("one", "two"):
-    scores = {f"hue_entropy/{kind}": 0.5 for kind in KINDS}
-    table[name] = {"epochs": [{"scores": scores}] * 4}
+    table[name] = {f"epoch {epoch}": {f"hue_entropy/{kind}": 0.5 for kind in KINDS} for epoch in range(4)}
     for epoch in range(4):
         ab[f"{name} {epoch} ab"] = torch.full((2, 2, 32, 32), 9 * epoch, dtype=torch.int8)
         ab[f"{name} {epoch} p_real"] = torch.full((2, 1, 6, 6), 30, dtype=torch.int8)

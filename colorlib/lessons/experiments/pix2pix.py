@@ -207,7 +207,8 @@ def playground(
     settings={"seed": 0} | SMALL,
     tiny={} | TINY,
     holds=lambda table: (
-        table["collapsed, from noise"]["epochs"][-1]["variety"] < 0.5 * table["healthy"]["epochs"][-1]["variety"]
+        list(table["collapsed, from noise"].values())[-1]["variety"]
+        < 0.5 * list(table["healthy"].values())[-1]["variety"]
     ),
 )
 def games(seed: int, game_epochs: int, filters: int, **settings) -> dict:
@@ -226,11 +227,10 @@ def games(seed: int, game_epochs: int, filters: int, **settings) -> dict:
     for name, (start, rules) in chosen.items():
         seed_everything(seed)
         game = Game(copy.deepcopy(start), loaders.train, rules, game_epochs * len(loaders.train))
-        rows = []
+        table[name] = {}
         for epoch in range(game_epochs + 1):
             losses = game.play(len(loaders.train)) if epoch else {}
-            rows.append(losses | _look_at(game, loaders, f"{name} {epoch}", ab))
-        table[name] = {"epochs": rows}
+            table[name][f"epoch {epoch}"] = losses | _look_at(game, loaders, f"{name} {epoch}", ab)
     return {"table": table, "ab": ab}
 
 
@@ -245,4 +245,4 @@ def _look_at(game: Game, loaders: Loaders, name: str, ab: dict) -> dict:
     ab[f"{name} ab"] = pack_ab(shown)
     ab[f"{name} p_real"] = (100 * p_real).round().to(torch.int8)
     ab[f"{name} histogram"] = ab_histogram(predict(game.averaged, loaders.test))
-    return {"scores": scores_of(game.averaged, loaders.test), "variety": round(variety(game.averaged, loaders.test), 3)}
+    return scores_of(game.averaged, loaders.test) | {"variety": round(variety(game.averaged, loaders.test), 3)}

@@ -26,7 +26,7 @@ def moment(record: Mapping, tensors: Mapping, L: torch.Tensor, game: str, number
     """Draw a game after some epochs: pictures, patch maps, the ab histogram of all held-out pictures, and entropies.
 
     Args:
-        record: its "table" has {game: {"epochs": [{"scores": …, losses …}, …]}}; the first entry is the start.
+        record: its "table" has {game: {"epoch 0": {scores …}, "epoch 1": {losses …, scores …}, …}}.
         tensors: "<game> <epoch> ab", "… p_real" (percent) and "… histogram", int8.
         L: (n, 1, H, W), the pictures that were stored.
         game: name of the game.
@@ -34,7 +34,7 @@ def moment(record: Mapping, tensors: Mapping, L: torch.Tensor, game: str, number
     Raises:
         ValueError: there is no such game or epoch.
     """
-    if game not in record["table"] or not 0 <= number < len(record["table"][game]["epochs"]):
+    if game not in record["table"] or f"epoch {number}" not in record["table"][game]:
         raise ValueError(f"There is no epoch {number} of a game {game!r} in the record.")
     ab = tensors[f"{game} {number} ab"].float()  # Lab units
     L = L[: len(ab)]
@@ -54,9 +54,9 @@ def moment(record: Mapping, tensors: Mapping, L: torch.Tensor, game: str, number
     axes[1].imshow((1 + counts).log10().numpy(), origin="lower", cmap="Greys", extent=(-reach, reach, -reach, reach))
     axes[1].set(xlabel="a (Lab units)", ylabel="b (Lab units)", title="log count of ab, all pixels")
 
-    epochs = record["table"][game]["epochs"]
+    epochs = record["table"][game].values()
     for i, kind in enumerate(KINDS):
-        values = [epoch["scores"][f"hue_entropy/{kind}"] for epoch in epochs]
+        values = [epoch[f"hue_entropy/{kind}"] for epoch in epochs]
         axes[2].plot(range(len(values)), values, color=show.COLORS[i], marker=show.MARKERS[i], label=kind)
     axes[2].axvline(number, color="0.6", lw=1)
     axes[2].set(xlabel="epoch", title=f"hue entropy by kind ({HUE_BINS} bins)", ylim=(-0.03, 1.2))
@@ -67,7 +67,7 @@ def moment(record: Mapping, tensors: Mapping, L: torch.Tensor, game: str, number
 def time_machine(record: Mapping, tensors: Mapping, L: torch.Tensor) -> FigurePanel:
     """Return a panel that draws `moment`, with controls for the game and the epoch."""
     games = list(record["table"])
-    last = min(len(record["table"][game]["epochs"]) for game in games) - 1
+    last = min(map(len, record["table"].values())) - 1
 
     def draw(game: str, epoch: int) -> Figure:
         return moment(record, tensors, L, game, epoch)
@@ -85,7 +85,7 @@ def gallery(record: Mapping, games: Sequence[str] | None = None) -> Figure:
     games = list(games or record["table"])
     figure, axes = plt.subplots(1, len(games), figsize=(show.WIDTH, 2.5), sharey=True)
     for ax, game in zip(axes, games, strict=True):
-        epochs = record["table"][game]["epochs"][1:]
+        epochs = list(record["table"][game].values())[1:]
         for i, (key, label) in enumerate(LOSSES.items()):
             look = {"color": show.COLORS[i], "marker": show.MARKERS[i], "ls": show.DASHES[i]}
             ax.plot(range(1, len(epochs) + 1), [epoch[key] for epoch in epochs], label=label, **look)
