@@ -108,7 +108,7 @@ class Painter(torch.nn.Module):
         return color.view(1, 2, 1, 1).expand(len(L), 2, *L.shape[-2:])
 
 
-def test_diversity_is_0_for_one_hue_1_for_opposite_ones_and_069_for_any():
+def test_diversity_is_0_for_one_hue_1_for_opposite_ones_and_068_for_any():
     loader = make_loaders("scenes", 32, batch_size=8, n_train=1, n_test=8).test
     assert games.hue_diversity(Painter([1.0] * 8), loader) == pytest.approx(0, abs=1e-5)
     assert games.hue_diversity(Painter([3.1, -3.1] * 4), loader) == pytest.approx(0, abs=1e-2)

@@ -23,7 +23,7 @@ from colorlib.unet import UNet
 
 KINDS = ("balloon", "car", "door")  # whose color can't be known
 HISTOGRAM_SIDE, HISTOGRAM_STEP = 22, 10.0  # squares per axis; Lab units per square
-UNIFORM_DIVERSITY = 0.69  # `hue_diversity` of 8 independent hues, uniform on the wheel
+UNIFORM_DIVERSITY = 0.68  # `hue_diversity` of 8 independent hues, uniform on the wheel
 
 
 @dataclass(frozen=True)

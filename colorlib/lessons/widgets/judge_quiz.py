@@ -13,7 +13,7 @@ from torch import nn
 
 from colorlib import show
 from colorlib.color import join_lab, lab_to_rgb
-from colorlib.lessons.widgets import to_png
+from colorlib.lessons.widgets import StillPicture, to_png
 from colorlib.patchgan import PatchDiscriminator
 from colorlib.scenes import Scenes
 
@@ -116,7 +116,7 @@ def quiz_sheet(questions: Sequence[Question], columns: int = 6) -> Figure:
     return figure
 
 
-class JudgeQuiz(widgets.VBox):
+class JudgeQuiz(StillPicture, widgets.VBox):
     """Say for each patch whether its colors are real; the discriminator answers, too.
 
     The buttons work with the keyboard: Tab goes from one to the other, Enter or Space presses.

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from colorlib import show
-from colorlib.lessons.widgets import to_png
+from colorlib.lessons.widgets import StillPicture, to_png
 from colorlib.losses import bce
 
 REAL_MEAN, START, SPREAD = 2.0, -2.0, 1.0  # of the real numbers; of the generator's; standard deviation of both
@@ -92,7 +92,7 @@ def shift_figure(game: ShiftGame) -> Figure:
     return figure
 
 
-class ShiftPanel(widgets.VBox):
+class ShiftPanel(StillPicture, widgets.VBox):
     """Play the game on one dimension: step by step, with a learning rate for each player.
 
     Attributes:

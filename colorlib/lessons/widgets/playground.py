@@ -1,8 +1,6 @@
 """Chapter 04: λ, the loss and the patch size. Stored games for every combination, and live ones of half a minute."""
 
 import copy
-import html
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +16,7 @@ from colorlib.config import seed_everything
 from colorlib.data import Loaders
 from colorlib.lessons.games import Game, Rules
 from colorlib.lessons.widgets import FigurePanel, to_png
+from colorlib.lessons.widgets.live_training import LivePanel
 from colorlib.lessons.widgets.sheets import draw_image, sheet
 from colorlib.metrics import evaluate, predict
 from colorlib.scenes import Scenes
@@ -178,7 +177,7 @@ def live_figure(games: Sequence[LiveGame], L: torch.Tensor) -> Figure:
     return figure
 
 
-class LiveGamePanel(widgets.VBox):
+class LiveGamePanel(LivePanel):
     """Choose λ, loss, patch and rates, play a short game from the L1 network, and compare it with earlier ones.
 
     A game runs in a thread; the button Stop ends it. `games` keeps all results.
@@ -188,85 +187,50 @@ class LiveGamePanel(widgets.VBox):
     """
 
     def __init__(self, start: UNet, loaders: Loaders, steps: int = STEPS, seed: int = 0):
-        self.start, self.loaders, self.steps, self.seed = start, loaders, steps, seed
+        self.start, self.loaders, self.fixed = start, loaders, {"steps": steps, "seed": seed}
         self.L = loaders.valid.first(N_SHOWN)[0]
         self.games: list[LiveGame] = []
-        self.thread, self.stopping = None, threading.Event()
         rates = [("slow (2e-4)", 2e-4), ("as the generator (8e-4)", 8e-4), ("fast (4e-3)", 4e-3)]
-        self.controls = {
+        controls = {
             "lambda_l1": widgets.SelectionSlider(options=LAMBDAS, value=20, description="λ"),
             "adversarial": widgets.ToggleButtons(options=["bce", "lsgan", "hinge"], description="loss"),
             "patch": widgets.ToggleButtons(options=list(PATCHES), value=34, description="patch (px)"),
             "lr_d": widgets.Dropdown(options=rates, value=8e-4, description="D learns"),
             "conditional": widgets.Checkbox(True, description="the discriminator sees the gray picture"),
         }
+        super().__init__(controls, "game")
         self.run = widgets.Button(description="Play a game", button_style="primary")
         self.stop = widgets.Button(description="Stop", disabled=True)
         self.reset = widgets.Button(description="Forget all")
-        self.progress = widgets.FloatProgress(0.0, min=0.0, max=1.0)
-        self.status = widgets.HTML("No game yet.")
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
-        parts = {name: getattr(self, name) for name in ("run", "stop", "reset", "progress", "status", "picture")}
-        for name, widget in (self.controls | parts).items():
-            widget.add_class(f"t-{name}")
+        parts = ("run", "stop", "reset", "progress", "status", "picture")
+        self.add_classes(**{name: getattr(self, name) for name in parts})
         self.run.on_click(self.begin)
         self.stop.on_click(self.ask_to_stop)
         self.reset.on_click(self.forget)
         buttons = widgets.HBox([self.run, self.stop, self.reset, self.progress], layout={"flex_flow": "row wrap"})
-        super().__init__([*self.controls.values(), buttons, self.status, self.picture])
+        self.children = [*controls.values(), buttons, self.status, self.picture]
         self.redraw()
 
-    def rules(self) -> tuple[Rules, str]:
-        """Return the chosen rules and a label for them."""
-        values = {name: control.value for name, control in self.controls.items()}
-        patch = values.pop("patch")
+    def work(self, patch: int, **values) -> str:
+        """Play a game and keep its result."""
         label = f"λ {values['lambda_l1']}, {values['adversarial']}, {patch} px"
         label += f", D {values['lr_d']:g}" * (values["lr_d"] != 8e-4) + ", no condition" * (not values["conditional"])
-        return Rules(**values, n_down=PATCHES[patch]), label
+        rules = Rules(**values, n_down=PATCHES[patch])
+        game = play_live(self.start, self.loaders, rules, label, **self.fixed, on_step=self.show_progress)
+        self.games.append(game)
+        self.redraw()
+        last = f" Chroma ratio {game.chroma[-1]:.2f}, error {game.error[-1]:.1f}." if game.steps else ""
+        return f"Game {len(self.games)}: {game.note or 'finished'}.{last}"
 
-    def begin(self, button=None) -> None:
-        """Start a game by the chosen rules; called when the button is pressed."""
-        if self.thread is not None and self.thread.is_alive():
-            return
-        self.stopping.clear()
-        self.run.disabled, self.stop.disabled, self.progress.value = True, False, 0.0
-        self.tell("The game is on.")
-        self.thread = threading.Thread(target=self.play, args=self.rules(), daemon=True)
-        self.thread.start()
-
-    def ask_to_stop(self, button=None) -> None:
-        """Let the game end after its present step."""
-        self.stopping.set()
+    def set_busy(self, busy: bool) -> None:
+        """Enable the buttons that make sense."""
+        self.run.disabled, self.stop.disabled, self.reset.disabled = busy, not busy, busy
 
     def forget(self, button=None) -> None:
         """Remove all results."""
         self.games = []
         self.tell("No game yet.")
         self.redraw()
-
-    def play(self, rules: Rules, label: str) -> None:
-        """Play a game and keep its result, or say in one sentence what went wrong."""
-        try:
-            game = play_live(
-                self.start, self.loaders, rules, label, steps=self.steps, seed=self.seed, on_step=self.show_progress
-            )
-            self.games.append(game)
-            self.redraw()
-            last = f" Chroma ratio {game.chroma[-1]:.2f}, error {game.error[-1]:.1f}." if game.steps else ""
-            self.tell(f"Game {len(self.games)}: {game.note or 'finished'}.{last}")
-        except Exception as error:
-            self.tell(f"The game failed: {' '.join(str(error).split()) or type(error).__name__}")
-        finally:
-            self.progress.value, self.run.disabled, self.stop.disabled = 1.0, False, True
-
-    def show_progress(self, share: float) -> bool:
-        """Move the progress bar; return whether the game is to end."""
-        self.progress.value = share
-        return self.stopping.is_set()
-
-    def tell(self, sentence: str) -> None:
-        """Show a sentence as the status."""
-        self.status.value = html.escape(sentence)
 
     def redraw(self) -> None:
         """Draw all games so far."""
