@@ -265,7 +265,7 @@ def test_the_time_machine_goes_through_the_epochs():
     record, ab = stored_games()
     L = torch.zeros(2, 1, 32, 32)
     figure = time_machine.moment(record, ab, L, "one", 1)
-    assert "after 1 epochs" in figure.axes[0].get_title() and "0.30" in figure.axes[0].get_xlabel()
+    assert "one, epoch 1" in figure.axes[0].get_title() and "0.30" in figure.axes[0].get_xlabel()
     with pytest.raises(ValueError, match="epoch 2"):
         time_machine.moment(record, ab, L, "one", 2)
     panel = time_machine.time_machine(record, ab, L)

@@ -179,7 +179,9 @@ def noise(seeds: list[int], game_epochs: int, filters: int, **settings) -> dict:
 
 
 @experiment(
-    settings={"seed": 0, "lambdas": [0, 20, 500], "losses": ["bce", "lsgan", "hinge"], "n_downs": [1, 2, 3]} | SMALL,
+    settings={"seed": 0, "lambdas": [0, 20, 500], "losses": ["bce", "lsgan", "hinge"], "n_downs": [1, 2, 3]}
+    | SMALL
+    | {"game_epochs": 3},
     tiny={"lambdas": [0, 500], "losses": ["bce"], "n_downs": [2]} | TINY,
     holds=lambda table: all(
         row["ab_mae/determined"] < table[name.replace("lambda 500", "lambda 0")]["ab_mae/determined"]

@@ -47,7 +47,7 @@ def moment(record: Mapping, tensors: Mapping, L: torch.Tensor, game: str, number
     draw_image(axes[0], sheet(torch.stack([rgb, 0.35 * gray + 0.65 * tint])))
     axes[0].set_yticks(middles(2, size), ["pictures", "blue: “real”\norange: “fake”"])
     axes[0].set_xlabel(f"mean probability of “real”: {p_real.mean():.2f}")
-    axes[0].set_title(f"{game}, after {number} epochs")
+    axes[0].set_title(f"{game}, epoch {number}")
 
     counts = histogram_counts(tensors[f"{game} {number} histogram"])
     reach = HISTOGRAM_STEP * len(counts) / 2
