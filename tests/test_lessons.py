@@ -23,7 +23,7 @@ from colorlib.lessons.checks import pix2pix as check_pix2pix
 from colorlib.lessons.checks import resnet_encoder as check_resnet
 from colorlib.lessons.checks import unet_autoencoder as check_unet
 from colorlib.lessons.checks import your_photos as check_yours
-from colorlib.lessons.widgets import lab_color, pix2pix, resnet_encoder, unet_autoencoder
+from colorlib.lessons.widgets import lab_color, one_dimension, pix2pix, resnet_encoder, unet_autoencoder
 from colorlib.lessons.widgets.photo_panel import color_error_map
 from colorlib.pretraining import GrayClassifier, fit_classifier, label_accuracy
 from colorlib.resnet import N_FEATURES
@@ -89,6 +89,10 @@ def count_forward(layers):
 
 def right_size(layers):
     return count_forward(layers[::-1])
+
+
+def unit(hues):
+    return torch.polar(torch.ones_like(hues), hues)
 
 
 def to_lab(image):
@@ -390,6 +394,50 @@ EXERCISES = [
         },
     ),
     (
+        "04_pix2pix.ipynb",
+        check_pix2pix.best_discriminator,
+        {"torch": torch},
+        {
+            "ratio of the densities": lambda p, q: p / q,
+            "probability of “fake”": lambda p, q: q / (p + q),
+            "that is the logit": lambda p, q: (p / q).log(),
+            "difference": lambda p, q: p - q,
+            "log(p / q)": lambda p, q: torch.sigmoid(p - q),
+            "four of five": lambda p, q: 0.5,
+            "TypeError": lambda p, q: p / "q",
+        },
+    ),
+    (
+        "04_pix2pix.ipynb",
+        check_pix2pix.discriminator_loss,
+        {"torch": torch},
+        {
+            "weight ½": lambda real, fake: losses.bce(real, True) + losses.bce(fake, False),
+            "swapped": lambda real, fake: (losses.bce(real, False) + losses.bce(fake, True)) / 2,
+            "log(1 − D)": lambda real, fake: (losses.bce(real, True) + losses.bce(fake, True)) / 2,
+            "not the sum": lambda real, fake: 9 * (losses.bce(real, True) + losses.bce(fake, False)),
+            "sign is missing": lambda real, fake: -(losses.bce(real, True) + losses.bce(fake, False)) / 2,
+            "logarithm is missing": lambda real, fake: (1 - real.sigmoid().mean() + fake.sigmoid().mean()) / 2,
+            "it should be": lambda real, fake: 0.0,
+            "ValueError": lambda real, fake: real,
+        },
+    ),
+    (
+        "04_pix2pix.ipynb",
+        check_pix2pix.diversity,
+        {"torch": torch},
+        {
+            "average unit vectors": lambda hues: hues.std(dim=0).mean(),
+            "subtract it from 1": lambda hues: unit(hues).mean(dim=0).abs().mean(),
+            "dim=0": lambda hues: 1 - unit(hues).mean(dim=1).abs().mean(),
+            "mix all objects": lambda hues: 1 - unit(hues).mean().abs(),
+            "return the mean": lambda hues: 1 - unit(hues).mean(dim=0).abs(),
+            "return one number": lambda hues: hues,
+            "it should be": lambda hues: 0.5,
+            "RuntimeError": lambda hues: hues @ torch.zeros(7),
+        },
+    ),
+    (
         "05_resnet_encoder.ipynb",
         check_resnet.one_channel,
         {},
@@ -688,7 +736,7 @@ def test_code_of_an_experiment_is_its_function_and_what_it_draws_on():
     code = {name: set(fingerprints.code_of(chosen.run)) for name, chosen in experiments.EXPERIMENTS.items()}
     used_by_all = {"batches", "color", "data", "loop", "losses", "metrics", "scenes", "training", "unet"}
     assert all({f"{name}()"} | used_by_all <= modules for name, modules in code.items())
-    assert code["gan"] - code["skips"] == {"gan()", "patchgan", "resnet"}
+    assert code["gan"] - code["skips"] == {"gan()", "patchgan", "resnet", "lessons.games"}
     assert {"pretraining", "lessons.scene_labels"} <= code["pretraining"] - code["gan"]
     assert not fingerprints.LEFT_OUT & set().union(*code.values())
 
@@ -858,6 +906,15 @@ def test_chapter_04_builds_discriminator_and_steps():
         results.append(({k: v.item() for k, v in row.items()}, [p.detach().clone() for p in net.parameters()]))
     assert results[0][0] == pytest.approx(results[1][0])
     assert all(torch.allclose(a, b) for a, b in zip(results[0][1], results[1][1]))
+
+
+def test_chapter_04_builds_the_game_on_one_dimension():
+    given = {"torch": torch, "losses": losses}
+    by_hand, packaged = definition("04_pix2pix.ipynb", "ShiftGame", given)(), one_dimension.ShiftGame()
+    for _ in range(40):
+        by_hand.step(lr_d=1.0)
+        packaged.step(lr_d=1.0)
+    assert by_hand.rows == packaged.rows and torch.equal(by_hand.weights, packaged.weights)
 
 
 def test_chapter_07_colors_a_folder_and_goes_on_after_a_failure(tmp_path):

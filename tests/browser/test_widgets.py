@@ -34,6 +34,29 @@ for i, start in enumerate(["pretrained", "random"]):
         ab[name] = torch.full((7, 2, 64, 64), n // 50, dtype=torch.int8)
 data_size_explorer({"table": table}, ab)
 """
+# Two stored games of three epochs, and three games of the playground, in plain colors.
+GAMES = """
+import torch
+from colorlib.lessons.games import KINDS, ab_histogram
+
+table, ab = {}, {}
+for name in ("one", "two"):
+    table[name] = {f"epoch {epoch}": {f"hue_entropy/{kind}": 0.5 for kind in KINDS} for epoch in range(4)}
+    for epoch in range(4):
+        ab[f"{name} {epoch} ab"] = torch.full((2, 2, 32, 32), 9 * epoch, dtype=torch.int8)
+        ab[f"{name} {epoch} p_real"] = torch.full((2, 1, 6, 6), 30, dtype=torch.int8)
+        ab[f"{name} {epoch} histogram"] = ab_histogram(torch.zeros(2, 2, 32, 32))
+"""
+PLAYGROUND = """
+import torch
+from colorlib.lessons.widgets.playground import COLOR, ERROR, playground
+
+table, ab = {}, {}
+for i, value in enumerate((0, 20, 500)):
+    name = f"lambda {value}, bce, patch 34"
+    table[name] = {ERROR: 3 - i, COLOR: 1 - i / 3, "hue_entropy": 0.5, "hue_entropy/balloon": 0.5}
+    ab[name] = torch.full((4, 2, 32, 32), 9 * i, dtype=torch.int8)
+"""
 PANELS = {
     "dimmer": (LAB + "lab_color.light_dimmer(one)", "light"),
     "mixer": (LAB + "lab_color.channel_mixer(one, two)", "blur_light"),
@@ -55,6 +78,15 @@ PANELS = {
     "data size": (RACES, "n"),
     "aging": (AGING, "grain"),
     "guess": ("from colorlib.lessons.widgets.unet_autoencoder import guess_explorer\nguess_explorer()", "p_first"),
+    "time machine": (
+        GAMES + "from colorlib.lessons.widgets.time_machine import time_machine\n"
+        "time_machine({'table': table}, ab, torch.zeros(2, 1, 32, 32))",
+        "epoch",
+    ),
+    "playground": (
+        PLAYGROUND + "playground({'table': table}, ab, torch.zeros(4, 1, 32, 32))",
+        "lambda_l1",
+    ),
     "patch": (
         DISCRIMINATOR + "from colorlib.lessons.widgets.pix2pix import patch_explorer\n"
         "patch_explorer(PatchDiscriminator(4, n_down=1), L, ab)",
@@ -225,3 +257,71 @@ def test_the_workbench_in_lab(lab):
 def test_the_workbench_under_voila(app):
     use_the_workbench(app.visit(cells=[WORKBENCH], timeout=150))
     assert not app.page_errors
+
+
+LIVE_GAME = """
+from colorlib import UNet, make_loaders
+from colorlib.lessons.widgets.playground import LiveGamePanel
+
+LiveGamePanel(UNet(4, n_down=2), make_loaders("scenes", 32, n_train=12, n_test=8), steps=12)
+"""
+
+
+def test_live_games_run_by_keyboard_and_their_results_stay(lab):
+    page = lab.run_notebook(cells=[LIVE_GAME])
+    status, picture = page.locator(".t-status"), page.locator("img.t-picture")
+    status.get_by_text("No game yet.").wait_for(timeout=60_000)
+    for number, loss in enumerate(("hinge", "lsgan"), 1):
+        before = picture.get_attribute("src")
+        page.locator(".t-adversarial button", has_text=loss).press("Enter")
+        page.locator(".t-run").press("Enter")
+        status.get_by_text(f"Game {number}: finished.").wait_for(timeout=120_000)
+        assert picture.get_attribute("src") != before
+    page.locator(".t-reset").press("Enter")
+    status.get_by_text("No game yet.").wait_for(timeout=30_000)
+    assert not lab.page_errors
+
+
+SHIFT = "from colorlib.lessons.widgets.one_dimension import ShiftPanel\nShiftPanel()"
+
+
+def test_the_game_on_one_dimension_is_played_by_keyboard(lab):
+    page = lab.run_notebook(cells=[SHIFT])
+    status, picture = page.locator(".t-status"), page.locator("img.t-picture")
+    picture.wait_for(state="visible", timeout=30_000)
+    before = picture.get_attribute("src")
+    page.locator(".t-one").press("Enter")
+    status.get_by_text("Step 1:").wait_for(timeout=30_000)
+    lab.press(page, ".t-lr_d", "ArrowRight")
+    page.locator(".t-ten").press("Enter")
+    status.get_by_text("Step 11:").wait_for(timeout=30_000)
+    assert picture.get_attribute("src") != before
+    page.locator(".t-reset").press("Enter")
+    status.get_by_text("Step 0:").wait_for(timeout=30_000)
+    assert not lab.page_errors
+
+
+QUIZ = """
+from colorlib import PatchDiscriminator, make_loaders
+from colorlib.lessons.widgets.judge_quiz import JudgeQuiz, quiz_questions
+
+test = make_loaders("scenes", 64, n_train=1, n_test=12).test
+L, ab = test.first(12)
+JudgeQuiz(quiz_questions(PatchDiscriminator(4), L, ab, 0 * ab, test.masks, n=3))
+"""
+
+
+def test_the_quiz_is_answered_by_keyboard(lab):
+    page = lab.run_notebook(cells=[QUIZ])
+    status = page.locator(".t-status")
+    status.get_by_text("Patch 1 of 3").wait_for(timeout=60_000)
+    page.locator(".t-real").press("Enter")
+    status.get_by_text("Patch 2 of 3").wait_for(timeout=30_000)
+    page.locator(".t-real").press("Tab")
+    page.keyboard.press("Enter")  # Fake
+    status.get_by_text("Patch 3 of 3").wait_for(timeout=30_000)
+    page.locator(".t-real").press("Space")
+    status.get_by_text("That was the last patch.").wait_for(timeout=30_000)
+    page.locator(".t-again").press("Enter")
+    status.get_by_text("Patch 1 of 3").wait_for(timeout=30_000)
+    assert not lab.page_errors

@@ -1,0 +1,237 @@
+"""Chapter 04: λ, the loss and the patch size. Stored games for every combination, and live ones of half a minute."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+
+from colorlib import show
+from colorlib.batches import Batches
+from colorlib.color import join_lab, lab_to_rgb
+from colorlib.config import seed_everything
+from colorlib.data import Loaders
+from colorlib.lessons.games import Game, Rules
+from colorlib.lessons.widgets import FigurePanel, to_png
+from colorlib.lessons.widgets.live_training import LivePanel
+from colorlib.lessons.widgets.sheets import draw_image, sheet
+from colorlib.metrics import evaluate, predict
+from colorlib.scenes import Scenes
+from colorlib.unet import UNet
+
+ERROR, COLOR = "ab_mae/determined", "chroma_ratio/ambiguous"
+PATCHES = {16: 1, 34: 2, 70: 3}  # pixels -> layers of stride 2
+LAMBDAS = (0, 5, 20, 100, 500)
+STEPS, MEASUREMENTS, N_SHOWN = 250, 10, 4  # of a live game: 30 s on two cores
+
+
+@show.in_style
+def playground_figure(
+    record: Mapping, tensors: Mapping, L: torch.Tensor, lambda_l1: float, loss: str, patch: int
+) -> Figure:
+    """Draw the pictures of one stored game, and where it lies among all in the plane of color and error.
+
+    Args:
+        record, tensors: of `experiments.stored("playground")`.
+        L: (n, 1, H, W), the held-out pictures that were stored.
+        lambda_l1, loss, patch: of the game.
+    Raises:
+        ValueError: there is no such stored game.
+    """
+    chosen = f"lambda {lambda_l1:g}, {loss}, patch {patch}"
+    table = record["table"]
+    if chosen not in table:
+        raise ValueError(f"There is no stored game {chosen!r}.")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(show.WIDTH, 3.2), width_ratios=[1, 1])
+    ab = tensors[chosen].float()  # Lab units
+    lab = torch.cat([join_lab(L[: len(ab)], torch.zeros_like(ab))[:, :1], ab], dim=1)
+    draw_image(left, sheet(lab_to_rgb(lab)[:4].unflatten(0, (-1, 2))))
+    row = table[chosen]
+    left.set_title(f"λ {lambda_l1:g}, {loss}, {patch} px patches")
+    left.set_xlabel(f"hue entropy {row['hue_entropy']:.2f}, of balloons {row['hue_entropy/balloon']:.2f}")
+    by_lambda = {}
+    for name, scores in table.items():
+        by_lambda.setdefault(name.split(",")[0].removeprefix("lambda "), []).append((scores[COLOR], scores[ERROR]))
+    for i, (value, points) in enumerate(by_lambda.items()):
+        look = {"color": show.COLORS[i], "marker": show.MARKERS[i], "ls": "none"}
+        right.plot(*zip(*points, strict=True), label=f"λ {value}", alpha=0.7, **look)
+    right.plot(row[COLOR], row[ERROR], marker="o", ms=14, mfc="none", mec="black", ls="none")
+    right.set(xlabel="chroma ratio, ambiguous pixels (1 = truth)", ylabel="ab MAE, determined (Lab units)")
+    right.set_title(f"all {len(table)} games; the circle: {row[COLOR]:.2f} and {row[ERROR]:.1f}")
+    right.grid()
+    right.legend()
+    return figure
+
+
+def playground(record: Mapping, tensors: Mapping, L: torch.Tensor) -> FigurePanel:
+    """Return a panel that draws `playground_figure`, with controls for λ, and for the loss and the patch size."""
+    names = [name.removeprefix("lambda ").split(", ") for name in record["table"]]
+    lambdas = sorted({float(value) for value, _, _ in names})
+    kinds = {f"{loss}, {last.removeprefix('patch ')} px": (loss, int(last.split()[1])) for _, loss, last in names}
+
+    def draw(lambda_l1: float, kind: tuple[str, int]) -> Figure:
+        return playground_figure(record, tensors, L, lambda_l1, *kind)
+
+    return FigurePanel(
+        draw,
+        lambda_l1=widgets.SelectionSlider(options=[(f"{v:g}", v) for v in lambdas], value=lambdas[-2], description="λ"),
+        kind=widgets.ToggleButtons(options=list(kinds.items()), description="loss, patch"),
+    )
+
+
+@dataclass
+class LiveGame:
+    """A game that was played live.
+
+    Attributes:
+        label: the rules, as in "λ 20, bce, 34 px".
+        steps, losses, chroma, error: at each measurement; the losses of the discriminator are the mean since the last.
+        ab: (n, 2, H, W), what the generator paints at the end.
+        note: why it ended early; "" if it did not.
+    """
+
+    label: str
+    steps: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    chroma: list[float] = field(default_factory=list)
+    error: list[float] = field(default_factory=list)
+    ab: torch.Tensor | None = None
+    note: str = ""
+
+
+def play_live(
+    start: UNet,
+    loaders: Loaders,
+    rules: Rules,
+    label: str,
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+    n_measured: int = 60,
+    on_step: Callable[[float], bool] = lambda share: False,
+) -> LiveGame:
+    """Play a short game from a copy of a trained network, and measure it on held-out scenes along the way.
+
+    Args:
+        start: stays as it is.
+        loaders: `train` for the steps; the first `n_measured` of `valid` are measured.
+        rules, steps: as in `Game`.
+        label: of the result.
+        seed: of the discriminator; the same in all games.
+        on_step: called before each step with the share of the steps that are done; if it returns True, the game ends.
+    """
+    seed_everything(seed)
+    game = Game(copy.deepcopy(start), loaders.train, rules, steps)
+    few = first_scenes(loaders.valid, n_measured)
+    result, recent, every = LiveGame(label), [], max(1, steps // MEASUREMENTS)
+    try:
+        while game.played < steps:
+            if on_step(game.played / steps):
+                result.note = f"stopped after {game.played} steps"
+                break
+            losses = game.step()
+            recent.append((losses["loss_d_real"] + losses["loss_d_fake"]) / 2)
+            if game.played % every == 0 or game.played == steps:
+                scores = evaluate(game.averaged, few, perceptual=False)
+                result.steps.append(game.played)
+                result.losses.append(sum(recent) / len(recent))
+                result.chroma.append(scores[COLOR])
+                result.error.append(scores[ERROR])
+                recent = []
+        result.ab = predict(game.averaged, few.first(N_SHOWN)[0])
+    except ArithmeticError as error:
+        result.note = str(error)
+    return result
+
+
+def first_scenes(loader: Batches, n: int) -> Batches:
+    """Return the first `n` scenes of a fixed loader as one batch, with their masks."""
+    masks = {name: mask[:n] for name, mask in vars(loader.masks).items()}
+    return Batches(loader.rgb[:n], loader.size, n, masks=Scenes(**masks), device=loader.device)
+
+
+@show.in_style
+def live_figure(games: Sequence[LiveGame], L: torch.Tensor) -> Figure:
+    """Draw the curves of live games, and the pictures of the last one that has some."""
+    figure, axes = plt.subplots(1, 4, figsize=(show.WIDTH + 1, 3.1), width_ratios=[3, 3, 3, 2.2])
+    quantities = {"losses": "discriminator's loss", "chroma": "chroma ratio, ambiguous", "error": "ab MAE, determined"}
+    for ax, (name, title) in zip(axes, quantities.items(), strict=False):
+        for i, game in enumerate(games):
+            look = {"color": show.COLORS[i % 7], "marker": show.MARKERS[i % 7], "ls": show.DASHES[i // 7 % 4]}
+            ax.plot(game.steps, getattr(game, name), label=f"{i + 1}. {game.label}", **look)
+        ax.set(title=title, xlabel="step")
+        ax.grid(axis="y")
+    axes[0].axhline(0.693, color="0.3", ls=":", lw=1.2)
+    if games:
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
+    axes[3].axis("off")
+    drawn = [game for game in games if game.ab is not None]
+    if drawn:
+        ab = drawn[-1].ab
+        rgb = lab_to_rgb(join_lab(L[: len(ab)].cpu(), ab))
+        draw_image(axes[3], sheet(rgb[:4].unflatten(0, (-1, 2)) if len(rgb) >= 4 else rgb[:1, None]))
+        axes[3].set_title("the last game")
+    return figure
+
+
+class LiveGamePanel(LivePanel):
+    """Choose λ, loss, patch and rates, play a short game from the L1 network, and compare it with earlier ones.
+
+    A game runs in a thread; the button Stop ends it. `games` keeps all results.
+
+    Args:
+        start, loaders, steps, seed: as in `play_live`.
+    """
+
+    def __init__(self, start: UNet, loaders: Loaders, steps: int = STEPS, seed: int = 0):
+        self.start, self.loaders, self.fixed = start, loaders, {"steps": steps, "seed": seed}
+        self.L = loaders.valid.first(N_SHOWN)[0]
+        self.games: list[LiveGame] = []
+        rates = [("slow (2e-4)", 2e-4), ("as the generator (8e-4)", 8e-4), ("fast (4e-3)", 4e-3)]
+        controls = {
+            "lambda_l1": widgets.SelectionSlider(options=LAMBDAS, value=20, description="λ"),
+            "adversarial": widgets.ToggleButtons(options=["bce", "lsgan", "hinge"], description="loss"),
+            "patch": widgets.ToggleButtons(options=list(PATCHES), value=34, description="patch (px)"),
+            "lr_d": widgets.Dropdown(options=rates, value=8e-4, description="D learns"),
+            "conditional": widgets.Checkbox(True, description="the discriminator sees the gray picture"),
+        }
+        super().__init__(controls, "game")
+        self.run = widgets.Button(description="Play a game", button_style="primary")
+        self.stop = widgets.Button(description="Stop", disabled=True)
+        self.reset = widgets.Button(description="Forget all")
+        parts = ("run", "stop", "reset", "progress", "status", "picture")
+        self.add_classes(**{name: getattr(self, name) for name in parts})
+        self.run.on_click(self.begin)
+        self.stop.on_click(self.ask_to_stop)
+        self.reset.on_click(self.forget)
+        buttons = widgets.HBox([self.run, self.stop, self.reset, self.progress], layout={"flex_flow": "row wrap"})
+        self.children = [*controls.values(), buttons, self.status, self.picture]
+        self.redraw()
+
+    def work(self, patch: int, **values) -> str:
+        """Play a game and keep its result."""
+        label = f"λ {values['lambda_l1']}, {values['adversarial']}, {patch} px"
+        label += f", D {values['lr_d']:g}" * (values["lr_d"] != 8e-4) + ", no condition" * (not values["conditional"])
+        rules = Rules(**values, n_down=PATCHES[patch])
+        game = play_live(self.start, self.loaders, rules, label, **self.fixed, on_step=self.show_progress)
+        self.games.append(game)
+        self.redraw()
+        last = f" Chroma ratio {game.chroma[-1]:.2f}, error {game.error[-1]:.1f}." if game.steps else ""
+        return f"Game {len(self.games)}: {game.note or 'finished'}.{last}"
+
+    def set_busy(self, busy: bool) -> None:
+        """Enable the buttons that make sense."""
+        self.run.disabled, self.stop.disabled, self.reset.disabled = busy, not busy, busy
+
+    def forget(self, button=None) -> None:
+        """Remove all results."""
+        self.games = []
+        self.tell("No game yet.")
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw all games so far."""
+        self.picture.value = to_png(live_figure(self.games, self.L))
