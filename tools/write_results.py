@@ -14,6 +14,7 @@ TRAININGS = ("photos_resnet",)  # on photos that can't be committed, stored by t
 SCORES = {
     "ab_mae/determined": "determined",
     "ab_mae/edges": "edges",
+    "ab_mae/context": "context",
     "ab_mae/ambiguous": "ambiguous",
     "chroma_ratio/ambiguous": "chroma ratio, ambiguous",
     "hue_entropy": "hue entropy",
@@ -21,6 +22,10 @@ SCORES = {
     "hue_entropy/car": "of cars",
     "hue_entropy/door": "of doors",
     "hue_spread": "hue spread",
+    "diversity": "diversity",
+    "variety": "variety",
+    "factor": "factor",
+    "receptive field": "receptive field, px",
 }
 
 
