@@ -869,9 +869,10 @@ def test_chapter_03_measures_influence_and_texture():
     torch.manual_seed(0)
     net, L = colorlib.UNet(4, 2), torch.rand(2, 1, 32, 32)
     assert torch.allclose(influence(net, L, 9, 20), colorlib.anatomy.influence(net, L, 9, 20))
-    texture = definition("03_unet_autoencoder.ipynb", "texture", {"torch": torch})
-    ab, left = torch.arange(6.0).expand(1, 2, 4, 6) / 110, torch.arange(6) < 3
-    assert texture(ab, left.expand(1, 4, 6)) == pytest.approx(1)
+    texture_error = definition("03_unet_autoencoder.ipynb", "texture_error", {})
+    ab, left = torch.arange(6.0).expand(1, 2, 4, 6) / 110, (torch.arange(6) < 3).expand(1, 4, 6)
+    assert texture_error(ab, ab, left) == 0 and texture_error(0 * ab, ab, left) == pytest.approx(1)
+    assert texture_error(1.5 * ab + 0.1, ab, left) == pytest.approx(0.5)
 
 
 def test_chapter_03_computes_the_cost_of_a_vivid_guess():
