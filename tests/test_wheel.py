@@ -105,7 +105,7 @@ def test_photos_are_colored_trained_on_and_scored_without_any_extra(bare):
         done = bare("colorlib", *arguments)
         assert done.returncode == 0, done.stderr
         assert result is None or (bare.folder / result).exists()
-    assert "psnr" in done.stdout
+    assert "PSNR" in done.stdout
 
 
 SCRIPT = """
