@@ -10,7 +10,7 @@ import colorlib
 from colorlib.data import make_loaders
 from colorlib.lessons import experiments, games
 from colorlib.lessons.checks import pix2pix as check
-from colorlib.lessons.widgets import judge_quiz, one_dimension, playground, time_machine
+from colorlib.lessons.widgets import as_jpeg, judge_quiz, one_dimension, playground, time_machine, to_png
 from colorlib.losses import ADVERSARIAL
 from colorlib.metrics import evaluate, predict
 from colorlib.training import fit_gan
@@ -342,6 +342,14 @@ def test_the_stop_button_ends_a_game(loaders):
     panel.stop.click()
     panel.thread.join(60)
     assert not panel.thread.is_alive() and "stopped after" in panel.status.value
+
+
+def test_a_figure_as_jpeg_is_smaller_than_as_png():
+    photos = experiments.library_photos(128).rgb[:6]
+    figure = colorlib.show.pictures({"photos": photos})
+    shown = as_jpeg(figure)
+    assert shown.format == "jpeg" and shown.data.startswith(b"\xff\xd8")
+    assert len(shown.data) < 0.5 * len(to_png(figure))
 
 
 # --- the exercise on λ ------------------------------------------------------------------------------------------------

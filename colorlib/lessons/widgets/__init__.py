@@ -11,6 +11,7 @@ from colorlib.extras import MissingExtra
 try:
     import anywidget  # noqa: F401
     import ipywidgets as widgets
+    from IPython.display import Image as IPythonImage
     from matplotlib.figure import Figure
 except ModuleNotFoundError as error:
     raise MissingExtra(error.name, "notebooks") from error
@@ -21,6 +22,13 @@ def to_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight")
     return buffer.getvalue()
+
+
+def as_jpeg(figure: Figure) -> IPythonImage:
+    """Return a figure as a JPEG image to show. With photos or noise in it, a PNG would be several times as large."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", bbox_inches="tight", pil_kwargs={"quality": 90})
+    return IPythonImage(buffer.getvalue(), format="jpeg")
 
 
 STILL_WIDTH = 720  # at most, pixels: more would make the notebooks large
