@@ -27,7 +27,7 @@ def to_png(figure: Figure) -> bytes:
 def as_jpeg(figure: Figure) -> IPythonImage:
     """Return a figure as a JPEG image to show. With photos or noise in it, a PNG would be several times as large."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="jpeg", bbox_inches="tight", pil_kwargs={"quality": 90})
+    figure.savefig(buffer, format="jpeg", bbox_inches="tight", pil_kwargs={"quality": 80})
     return IPythonImage(buffer.getvalue(), format="jpeg")
 
 
