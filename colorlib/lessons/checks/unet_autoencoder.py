@@ -63,6 +63,23 @@ def one_epoch(ratios: Mapping[str, float | None]) -> Verdict:
     return verdict_of(check)
 
 
+def in_workbench(ratios: Mapping[str, float | None]) -> Verdict:
+    """Check that two chroma ratios, on ambiguous pixels, were read off the workbench; either order is possible."""
+
+    def check() -> str:
+        if ratios.get("l1") is None or ratios.get("l2") is None:
+            return NOT_ATTEMPTED
+        l1, l2 = (float(ratios[name]) for name in ("l1", "l2"))
+        if not (0 <= l1 <= 1 and 0 <= l2 <= 1):
+            return "not yet: a chroma ratio of this network lies between 0 and 1. Take the last column of the table."
+        if abs(l1 - l2) < 1e-6:
+            return "not yet: both are the same. Train once with each loss, and read off two rows."
+        order = "L1 is still the more colorful one" if l1 > l2 else "now L2 is the more colorful one"
+        return f"correct: L1 has {l1:.2f}, L2 {l2:.2f}: {order}. After one epoch L1 had about twice as much as L2."
+
+    return verdict_of(check)
+
+
 def red_jump(answer: float | None) -> Verdict:
     """Check the probability of red from which L1's best answer among eight hues is nearly as vivid as a balloon."""
 
