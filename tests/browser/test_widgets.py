@@ -109,6 +109,20 @@ def test_a_widget_redraws_when_its_slider_moves(lab, name):
     page.wait_for_function("() => document.querySelector('img.t-picture').naturalWidth > 300", timeout=30_000)
 
 
+def test_the_time_machine_under_voila(app):
+    page = app.visit(cells=[PANELS["time machine"][0]])
+    picture = page.locator("img.t-picture")
+    picture.wait_for(state="visible", timeout=60_000)
+    before = picture.get_attribute("src")
+    handle = page.locator(".t-epoch .noUi-handle").first
+    handle.focus()
+    handle.press("ArrowRight")
+    page.wait_for_function(
+        "before => document.querySelector('img.t-picture').src !== before", arg=before, timeout=30_000
+    )
+    assert not app.page_errors
+
+
 STROKES = """
 import torch
 from colorlib import paint_scenes, rgb_to_lab
