@@ -133,7 +133,7 @@ def test_ab_histograms_count_every_pixel():
 
 
 def test_a_timed_training_learns_and_is_measured(loaders):
-    few = bench.few_held_out(loaders)
+    few = dataclasses.replace(loaders, valid=bench.first_scenes(loaders.valid, bench.N_HELD_OUT))
     assert len(few.valid.rgb) == bench.N_HELD_OUT == len(few.valid.masks.context)
     measured = []
     trial = bench.train_for(few, DEFAULTS, seconds=1.5, on_measure=lambda trial, net: measured.append(net.training))
@@ -233,5 +233,5 @@ def test_figures_of_stored_runs_and_of_influence_are_drawn():
 
 
 def test_every_field_of_the_masks_is_cut(loaders):
-    few = bench.few_held_out(loaders, 5).valid.masks
+    few = bench.first_scenes(loaders.valid, 5).masks
     assert {len(getattr(few, field.name)) for field in dataclasses.fields(few)} == {5}

@@ -177,15 +177,20 @@ freeze_and_rates_explorer(race_loaders(size=32, batch_size=6, crops=1), epochs=2
 
 def test_races_run_by_keyboard_and_their_results_stay(lab):
     page = lab.run_notebook(cells=[RACE])
-    status, picture = page.locator(".t-status"), page.locator("img.t-picture")
-    status.get_by_text("No race yet.").wait_for(timeout=60_000)
-    for number, start in enumerate(("pretrained", "random"), 1):
-        before = picture.get_attribute("src")
-        page.locator(".t-start button", has_text=start).press("Enter")
-        page.locator(".t-run").press("Enter")
-        status.get_by_text(f"Race {number}: finished.").wait_for(timeout=120_000)
-        assert picture.get_attribute("src") != before
+    run_by_keyboard(page, "race", "start", ("pretrained", "random"))
     assert not lab.page_errors
+
+
+def run_by_keyboard(page, what, control, choices):
+    """Choose, run and wait, once for each choice; every result is added to the picture."""
+    status, picture = page.locator(".t-status"), page.locator("img.t-picture")
+    status.get_by_text(f"No {what} yet.").wait_for(timeout=60_000)
+    for number, choice in enumerate(choices, 1):
+        before = picture.get_attribute("src")
+        page.locator(f".t-{control} button", has_text=choice).press("Enter")
+        page.locator(".t-run").press("Enter")
+        status.get_by_text(f"{what.capitalize()} {number}: finished.").wait_for(timeout=120_000)
+        assert picture.get_attribute("src") != before
 
 
 REAL_OR_COLORED = """
@@ -283,16 +288,9 @@ LiveGamePanel(UNet(4, n_down=2), make_loaders("scenes", 32, n_train=12, n_test=8
 
 def test_live_games_run_by_keyboard_and_their_results_stay(lab):
     page = lab.run_notebook(cells=[LIVE_GAME])
-    status, picture = page.locator(".t-status"), page.locator("img.t-picture")
-    status.get_by_text("No game yet.").wait_for(timeout=60_000)
-    for number, loss in enumerate(("hinge", "lsgan"), 1):
-        before = picture.get_attribute("src")
-        page.locator(".t-adversarial button", has_text=loss).press("Enter")
-        page.locator(".t-run").press("Enter")
-        status.get_by_text(f"Game {number}: finished.").wait_for(timeout=120_000)
-        assert picture.get_attribute("src") != before
+    run_by_keyboard(page, "game", "adversarial", ("hinge", "lsgan"))
     page.locator(".t-reset").press("Enter")
-    status.get_by_text("No game yet.").wait_for(timeout=30_000)
+    page.locator(".t-status", has_text="No game yet.").wait_for(timeout=30_000)
     assert not lab.page_errors
 
 

@@ -125,7 +125,7 @@ def is_worse(answer: str | None) -> Verdict:
         if answer is None:
             return NOT_ATTEMPTED
         if isinstance(answer, str) and answer.strip().lower() in ("can't tell", "cannot tell", "can’t tell"):
-            return "correct: 0 is inside the interval. Other photos could turn the order round."
+            return "correct: 0 is inside the interval. Other photos could turn the order around."
         if answer in ("A", "B"):
             return f"not yet: where does 0 lie, relative to the interval? It decides whether {answer} can be named."
         return "not yet: answer with 'A', 'B' or \"can't tell\"."

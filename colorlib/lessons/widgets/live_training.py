@@ -1,11 +1,19 @@
-"""A panel whose training runs in a thread, so that the page stays alive: shared by the live races and the workbench."""
+"""A panel whose training runs in a thread, so that the page stays alive: for live races, live games, the workbench."""
 
 import html
 import threading
 
 import ipywidgets as widgets
 
+from colorlib.batches import Batches
 from colorlib.lessons.widgets import StillPicture
+from colorlib.scenes import Scenes
+
+
+def first_scenes(loader: Batches, n: int) -> Batches:
+    """Return the first `n` scenes of a fixed loader as one batch, with their masks: few take a moment to measure."""
+    masks = {name: mask[:n] for name, mask in vars(loader.masks).items()}
+    return Batches(loader.rgb[:n], loader.size, n, masks=Scenes(**masks), device=str(loader.device))
 
 
 class LivePanel(StillPicture, widgets.VBox):

@@ -1,6 +1,7 @@
 """Chapter 04: λ, the loss and the patch size. Stored games for every combination, and live ones of half a minute."""
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,16 +11,14 @@ import torch
 from matplotlib.figure import Figure
 
 from colorlib import show
-from colorlib.batches import Batches
 from colorlib.color import join_lab, lab_to_rgb
 from colorlib.config import seed_everything
 from colorlib.data import Loaders
 from colorlib.lessons.games import Game, Rules
 from colorlib.lessons.widgets import FigurePanel, to_png
-from colorlib.lessons.widgets.live_training import LivePanel
+from colorlib.lessons.widgets.live_training import LivePanel, first_scenes
 from colorlib.lessons.widgets.sheets import draw_image, sheet
 from colorlib.metrics import evaluate, predict
-from colorlib.scenes import Scenes
 from colorlib.unet import UNet
 
 ERROR, COLOR = "ab_mae/determined", "chroma_ratio/ambiguous"
@@ -147,12 +146,6 @@ def play_live(
     return result
 
 
-def first_scenes(loader: Batches, n: int) -> Batches:
-    """Return the first `n` scenes of a fixed loader as one batch, with their masks."""
-    masks = {name: mask[:n] for name, mask in vars(loader.masks).items()}
-    return Batches(loader.rgb[:n], loader.size, n, masks=Scenes(**masks), device=loader.device)
-
-
 @show.in_style
 def live_figure(games: Sequence[LiveGame], L: torch.Tensor) -> Figure:
     """Draw the curves of live games, and the pictures of the last one that has some."""
@@ -164,7 +157,7 @@ def live_figure(games: Sequence[LiveGame], L: torch.Tensor) -> Figure:
             ax.plot(game.steps, getattr(game, name), label=f"{i + 1}. {game.label}", **look)
         ax.set(title=title, xlabel="step")
         ax.grid(axis="y")
-    axes[0].axhline(0.693, color="0.3", ls=":", lw=1.2)
+    axes[0].axhline(math.log(2), color="0.3", ls=":", lw=1.2)
     if games:
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
     axes[3].axis("off")

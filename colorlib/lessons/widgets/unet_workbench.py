@@ -15,13 +15,12 @@ from matplotlib.figure import Figure
 
 from colorlib import show
 from colorlib.anatomy import receptive_field
-from colorlib.batches import Batches
 from colorlib.color import join_lab, lab_to_rgb
 from colorlib.config import seed_everything
 from colorlib.data import Loaders, make_loaders
 from colorlib.lessons.more_losses import HUBER, RECONSTRUCTION
 from colorlib.lessons.widgets import to_png
-from colorlib.lessons.widgets.live_training import LivePanel
+from colorlib.lessons.widgets.live_training import LivePanel, first_scenes
 from colorlib.lessons.widgets.sheets import draw_image, sheet
 from colorlib.metrics import evaluate, gray, predict
 from colorlib.training import reconstruction_step
@@ -59,15 +58,6 @@ class Trial:
         s = self.settings
         skips = "skips" if s["skips"] else "no skips"
         return f"{s['depth']} downs, width {s['width']}, {skips}, {s['loss']}, dropout {s['dropout']:g}, lr {s['lr']:g}"
-
-
-def few_held_out(loaders: Loaders, n: int = N_HELD_OUT) -> Loaders:
-    """Return loaders of scenes with only the first `n` validation scenes, which take a moment to measure."""
-    valid = loaders.valid
-    masks = valid.masks
-    first = {f.name: getattr(masks, f.name)[:n] for f in dataclasses.fields(masks)}
-    few = Batches(valid.rgb[:n], valid.size, 8, masks=type(masks)(**first), device=str(valid.device))
-    return dataclasses.replace(loaders, valid=few)
 
 
 def build(depth: int, width: int, skips: bool, dropout: float) -> UNet:
@@ -219,7 +209,8 @@ class Workbench(LivePanel):
     """
 
     def __init__(self, loaders: Loaders, seconds: float = SECONDS, seed: int = 0):
-        self.loaders, self.seconds, self.seed = few_held_out(loaders), seconds, seed
+        self.loaders = dataclasses.replace(loaders, valid=first_scenes(loaders.valid, N_HELD_OUT))
+        self.seconds, self.seed = seconds, seed
         self.grays = evaluate(gray, self.loaders.valid, perceptual=False)
         self.trials: list[Trial] = []
 
