@@ -185,7 +185,7 @@ def curves(history, keys: Sequence[str] | None = None, landmarks: Mapping[str, f
         ax.axhline(height, ls=":", color="0.3", lw=1.2)
         ax.annotate(label, (1, height), xycoords=ax.get_yaxis_transform(), ha="right", va="bottom", size=8, color="0.3")
     for ax in axes:
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22))  # inside, it would cover curves
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32))  # inside, it would cover curves
     return figure
 
 
