@@ -33,7 +33,7 @@ N_SHOWN = 4  # pictures that are stored of every game
 
 @experiment(
     settings={"seeds": [0, 1, 2], "size": 64, "n_train": 1000, "n_test": 200, "epochs": 5, "gan_epochs": 5},
-    tiny={"seeds": [0], "size": 32, "n_train": 240, "n_test": 60, "epochs": 5, "gan_epochs": 4},
+    tiny={"seeds": [0], "size": 32, "n_train": 320, "n_test": 40, "epochs": 12, "gan_epochs": 2},
     holds=lambda table: all(
         rows["Pix2Pix"]["ab_mae/determined"] > 1.02 * rows["L1"]["ab_mae/determined"]  # the cost of vivid colors
         # a factor that is needed at all costs more than the game does
