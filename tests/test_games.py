@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import colorlib
+from colorlib import comparison
 from colorlib.data import make_loaders
 from colorlib.lessons import experiments, games
 from colorlib.lessons.checks import pix2pix as check
@@ -146,7 +147,8 @@ def test_histograms_count_pixels():
 
 
 def test_a_multiplied_generator_is_as_vivid_as_it_should_be(loaders):
-    timid, vivid = small_net(), experiments.Multiplied(small_net(), 3.0)
+    timid = small_net().eval()
+    vivid = comparison.multiplied(timid, 3.0)
     assert experiments.vivid_factor(timid, vivid, loaders) == 3.0
     L, _ = loaders.test.first(2)
     assert torch.allclose(predict(vivid, L), 3 * predict(timid, L))

@@ -8,7 +8,7 @@ from colorlib.lessons.experiments import (  # noqa: F401, these register
     your_photos,
 )
 from colorlib.lessons.experiments.common import LIBRARY_PHOTOS, library_photos, pack_ab, predict_first, unpack_ab
-from colorlib.lessons.experiments.pix2pix import Multiplied, vivid_factor
+from colorlib.lessons.experiments.pix2pix import vivid_factor
 from colorlib.lessons.experiments.registry import (
     EXPERIMENTS,
     Experiment,
@@ -26,7 +26,6 @@ __all__ = [
     "EXPERIMENTS",
     "LIBRARY_PHOTOS",
     "Experiment",
-    "Multiplied",
     "StaleRun",
     "experiment",
     "library_photos",

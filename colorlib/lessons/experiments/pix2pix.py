@@ -1,10 +1,12 @@
 """The side experiments of chapter 04. All but `gan` use small networks and images, so that many games can be played."""
 
 import copy
+import itertools
 
 import torch
 from torch import nn
 
+from colorlib.comparison import multiplied
 from colorlib.config import pick_device, seed_everything
 from colorlib.data import Loaders, make_loaders
 from colorlib.lessons.experiments.common import pack_ab, predict_first
@@ -56,23 +58,12 @@ def gan(seeds: list[int], size: int, n_train: int, n_test: int, epochs: int, gan
         fit_gan(net, PatchDiscriminator(), loaders, epochs=gan_epochs)
         factor = vivid_factor(l1_net, net, loaders)
         rows = table[f"seed {seed}"] = {"truth": entropy_by_kind(None, loaders.test)}
-        networks = {"L1": l1_net, "multiplied": Multiplied(l1_net, factor), "Pix2Pix": net}
+        networks = {"L1": l1_net, "multiplied": multiplied(l1_net, factor), "Pix2Pix": net}
         for name, network in networks.items():
             rows[name] = evaluate(network, loaders.test) | entropy_by_kind(network, loaders.test)
             ab.setdefault(name, predict_first(network, loaders.test))
         rows["multiplied"]["factor"] = factor
     return {"table": table, "ab": ab}
-
-
-class Multiplied(nn.Module):
-    """A generator whose ab is multiplied by a factor: L -> factor * ab."""
-
-    def __init__(self, generator: nn.Module, factor: float):
-        super().__init__()
-        self.generator, self.factor = generator, factor
-
-    def forward(self, L: torch.Tensor) -> torch.Tensor:
-        return self.factor * self.generator(L)
 
 
 def vivid_factor(timid: nn.Module, vivid: nn.Module, loaders: Loaders) -> float:
@@ -131,7 +122,7 @@ def in_check(seeds: list[int], game_epochs: int, filters: int, **settings) -> di
 
 
 @experiment(
-    settings={"seeds": [0]} | SMALL,
+    settings={"seeds": [0, 1, 2]} | SMALL,
     tiny={"seeds": [0]} | TINY,
     holds=lambda table: all(
         rows["from random weights"]["ab_mae/determined"] > rows["spectral norm"]["ab_mae/determined"]
@@ -139,7 +130,7 @@ def in_check(seeds: list[int], game_epochs: int, filters: int, **settings) -> di
     ),
 )
 def toggles(seeds: list[int], game_epochs: int, filters: int, **settings) -> dict:
-    """Chapter 04: the game with one of its settings changed; `in_check` has the game as it is; one seed."""
+    """Chapter 04: the game with one of its settings changed; `in_check` has the game as it is."""
     variants = {
         "from random weights": Rules(filters=filters),
         "beta1 0.9": Rules(filters=filters, beta1=0.9),
@@ -184,72 +175,88 @@ def noise(seeds: list[int], game_epochs: int, filters: int, **settings) -> dict:
 
 
 @experiment(
-    settings={"seed": 0, "lambdas": [0, 20, 500], "losses": ["bce", "lsgan", "hinge"], "n_downs": [1, 2, 3]}
+    settings={"seeds": [0, 1, 2], "lambdas": [0, 20, 500], "losses": ["bce", "lsgan", "hinge"], "n_downs": [1, 2, 3]}
     | SMALL
     | {"game_epochs": 3},
-    tiny={"lambdas": [0, 500], "losses": ["bce"], "n_downs": [2]} | TINY,
+    tiny={"seeds": [0], "lambdas": [0, 500], "losses": ["bce"], "n_downs": [2]} | TINY,
     holds=lambda table: all(
-        row["ab_mae/determined"] < table[name.replace("lambda 500", "lambda 0")]["ab_mae/determined"]
-        for name, row in table.items()
+        row["ab_mae/determined"] < rows[name.replace("lambda 500", "lambda 0")]["ab_mae/determined"]
+        for rows in table.values()
+        for name, row in rows.items()
         if name.startswith("lambda 500")
     ),
 )
 def playground(
-    seed: int, lambdas: list[float], losses: list[str], n_downs: list[int], game_epochs: int, filters: int, **settings
+    seeds: list[int],
+    lambdas: list[float],
+    losses: list[str],
+    n_downs: list[int],
+    game_epochs: int,
+    filters: int,
+    **settings,
 ) -> dict:
-    """Chapter 04: games for every λ and adversarial loss with 34 px patches, and with BCE for every patch; one seed."""
-    loaders, net = l1_start(seed, **settings)
-    kinds = [(loss, 2) for loss in losses] + [("bce", n_down) for n_down in n_downs if n_down != 2]
+    """Chapter 04: games for every λ, adversarial loss and patch size."""
     table, ab = {}, {}
-    for loss, n_down in kinds:
-        for lambda_l1 in lambdas:
+    for seed in seeds:
+        loaders, net = l1_start(seed, **settings)
+        rows = table[f"seed {seed}"] = {}
+        for loss, n_down, lambda_l1 in itertools.product(losses, n_downs, lambdas):
             rules = Rules(loss, float(lambda_l1), filters=filters, n_down=n_down)
             name = f"lambda {lambda_l1}, {loss}, patch {PatchDiscriminator(1, n_down).patch_size}"
-            game, table[name] = whole_game(net, loaders, rules, game_epochs, seed)
-            ab[name] = predict_first(game.averaged, loaders.test, N_SHOWN)
+            game, rows[name] = whole_game(net, loaders, rules, game_epochs, seed)
+            ab.setdefault(name, predict_first(game.averaged, loaders.test, N_SHOWN))
     return {"table": table, "ab": ab}
 
 
 @experiment(
-    settings={"seed": 0} | SMALL,
-    tiny=TINY | {"n_train": 120, "epochs": 3, "game_epochs": 4},
-    holds=lambda table: (
-        list(table["collapsed, from noise"].values())[-1]["variety"]
-        < 0.5 * list(table["healthy"].values())[-1]["variety"]
+    settings={"seeds": [0, 1, 2]} | SMALL,
+    tiny={"seeds": [0]} | TINY | {"n_train": 120, "epochs": 3, "game_epochs": 4},
+    holds=lambda table: all(
+        list(rows["collapsed, from noise"].values())[-1]["variety"]
+        < 0.5 * list(rows["healthy"].values())[-1]["variety"]
+        for rows in table.values()
     ),
 )
-def games(seed: int, game_epochs: int, filters: int, **settings) -> dict:
-    """Chapter 04: a healthy, an overpowered and two collapsed games, epoch by epoch; one seed."""
-    loaders, net = l1_start(seed, **settings)
-    seed_everything(seed)
-    from_noise = FromNoise(UNet(settings["base_channels"]))
-    unheld = {"lambda_l1": 0.0, "conditional": False, "filters": filters}
-    chosen = {
-        "healthy": (net, Rules(filters=filters)),
-        "overpowered": (net, Rules(filters=filters, lr_g=8e-5, lr_d=4e-3)),
-        "collapsed": (net, Rules(lr_g=4e-3, lr_d=1e-4, **unheld)),
-        "collapsed, from noise": (from_noise, Rules(lr_g=4e-3, lr_d=1e-4, **unheld)),
-    }
+def games(seeds: list[int], game_epochs: int, filters: int, **settings) -> dict:
+    """Chapter 04: a healthy, an overpowered and two collapsed games, epoch by epoch; pictures of the first seed."""
     table, ab = {}, {}
-    for name, (start, rules) in chosen.items():
+    unheld = {"lambda_l1": 0.0, "conditional": False, "filters": filters}
+    all_rules = {
+        "healthy": Rules(filters=filters),
+        "overpowered": Rules(filters=filters, lr_g=8e-5, lr_d=4e-3),
+        "collapsed": Rules(lr_g=4e-3, lr_d=1e-4, **unheld),
+        "collapsed, from noise": Rules(lr_g=4e-3, lr_d=1e-4, **unheld),
+    }
+    for seed in seeds:
+        loaders, net = l1_start(seed, **settings)
         seed_everything(seed)
-        game = Game(copy.deepcopy(start), loaders.train, rules, game_epochs * len(loaders.train))
-        table[name] = {}
-        for epoch in range(game_epochs + 1):
-            losses = game.play(len(loaders.train)) if epoch else {}
-            table[name][f"epoch {epoch}"] = losses | _look_at(game, loaders, f"{name} {epoch}", ab)
+        from_noise = FromNoise(UNet(settings["base_channels"]))
+        of_seed = table[f"seed {seed}"] = {}
+        for name, rules in all_rules.items():
+            start = from_noise if name == "collapsed, from noise" else net
+            seed_everything(seed)
+            game = Game(copy.deepcopy(start), loaders.train, rules, game_epochs * len(loaders.train))
+            rows = of_seed[name] = {}
+            for epoch in range(game_epochs + 1):
+                losses = game.play(len(loaders.train)) if epoch else {}
+                scores, shown = _look_at(game, loaders)
+                rows[f"epoch {epoch}"] = {key: round(loss, 4) for key, loss in losses.items()} | scores
+                if seed == seeds[0]:
+                    ab |= {f"{name} {epoch} {kind}": tensor for kind, tensor in shown.items()}
     return {"table": table, "ab": ab}
 
 
-def _look_at(game: Game, loaders: Loaders, name: str, ab: dict) -> dict:
-    """Return the scores of a game as it stands; add its pictures, patch map and histogram to `ab`."""
+def _look_at(game: Game, loaders: Loaders) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    """Return the scores of a game as it stands, and its pictures, patch map and histogram, packed."""
     for net in (game.averaged, game.discriminator):
         net.eval()
     L, _ = loaders.test.first(N_SHOWN)
-    shown = predict(game.averaged, L)
+    ab = predict(game.averaged, L)
     with torch.no_grad():
-        p_real = game.discriminator(L, shown.to(L.device)).sigmoid().cpu()
-    ab[f"{name} ab"] = pack_ab(shown)
-    ab[f"{name} p_real"] = (100 * p_real).round().to(torch.int8)
-    ab[f"{name} histogram"] = ab_histogram(predict(game.averaged, loaders.test))
-    return scores_of(game.averaged, loaders.test) | {"variety": round(variety(game.averaged, loaders.test), 3)}
+        p_real = game.discriminator(L, ab.to(L.device)).sigmoid().cpu()
+    shown = {
+        "ab": pack_ab(ab),
+        "p_real": (100 * p_real).round().to(torch.int8),
+        "histogram": ab_histogram(predict(game.averaged, loaders.test)),
+    }
+    return scores_of(game.averaged, loaders.test) | {"variety": round(variety(game.averaged, loaders.test), 3)}, shown
