@@ -7,6 +7,7 @@ takes seconds; the tests run these and check the same claim.
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -84,17 +85,26 @@ def run_and_store(name: str) -> dict:
 
 
 def store(name: str, record: dict, ab: dict[str, torch.Tensor]) -> None:
-    """Write a record and packed predictions as `notebooks/runs/NAME.json` and `NAME.safetensors`."""
+    """Write a record and packed predictions as `notebooks/runs/NAME.json` and `NAME.safetensors`.
+
+    The record gets hashes of the predictions, so that `stored` notices if the two files don't belong together.
+    """
     save_tensors(ab, RUNS / f"{name}.safetensors", {"run": name})
+    record = record | {"hashes": {label: hash_of(tensor) for label, tensor in ab.items()}}
     with atomic_write(RUNS / f"{name}.json") as file:
         file.write((json.dumps(record, indent=1) + "\n").encode())
+
+
+def hash_of(packed: torch.Tensor) -> str:
+    """Return the first 12 hex digits of the SHA-256 of a tensor's bytes."""
+    return hashlib.sha256(packed.contiguous().numpy().tobytes()).hexdigest()[:12]
 
 
 def stored(name: str) -> tuple[dict, dict[str, torch.Tensor]]:
     """Return the stored record of an experiment and its packed predictions.
 
     Raises:
-        ValueError: there is no such experiment.
+        ValueError: there is no such experiment, or its two files don't belong together.
         FileNotFoundError: there is no stored run; the message says how to get one.
     """
     _find(name)
@@ -109,9 +119,14 @@ def stored_training(name: str) -> tuple[dict, dict[str, torch.Tensor]]:
 
     Raises:
         FileNotFoundError: this is not a checkout, or there is no such training.
+        ValueError: the two files of the run don't belong together.
     """
     _check_checkout()
-    return json.loads((RUNS / f"{name}.json").read_text()), load_tensors(RUNS / f"{name}.safetensors")[0]
+    record = json.loads((RUNS / f"{name}.json").read_text())
+    ab, _ = load_tensors(RUNS / f"{name}.safetensors")
+    if record["hashes"] != {label: hash_of(tensor) for label, tensor in ab.items()}:
+        raise ValueError(f"{name}.json and {name}.safetensors in {RUNS} are not from the same run: restore both files.")
+    return record, ab
 
 
 def stale(name: str) -> list[str]:
