@@ -5,9 +5,7 @@
 The split is that of `colorlib train --source FOLDER` with the same --n-test: use `valid` to choose settings, and `test`
 to report results. The scores are the ab MAE divided by that of gray (ab = 0), the mean colorfulness divided by that of
 the truth, and the correlation of predicted and true ab over all images. For the correlation, the mean of each image is
-subtracted first, so a tint of the whole image has no effect. With --features, also the distance of result and truth in
-the features of a ResNet: the mean absolute difference, relative to the mean absolute feature, averaged over 1/4, 1/8
-and 1/16 of the size.
+subtracted first, so a tint of the whole image has no effect. With --features, also `FeatureDistance`.
 """
 
 import argparse
@@ -18,19 +16,23 @@ import torch
 from tqdm import tqdm
 
 from colorlib import Colorizer, rgb_to_lab, show, to_tensor
-from colorlib.color import split_lab
 from colorlib.data import held_out_files
 from colorlib.files import atomic_write
 from colorlib.images import read_image, resize_image
 from colorlib.lessons.aging import to_luma
 from colorlib.metrics import colorfulness
-from colorlib.resnet import frozen_resnet, normalized_rgb
+from colorlib.perceptual import FeatureDistance
 
 
 def measure(
-    colorizer: Colorizer, inputs: list, photos: list[np.ndarray], render_size: int, saturation: float, resnet=None
+    colorizer: Colorizer,
+    inputs: list,
+    photos: list[np.ndarray],
+    render_size: int,
+    saturation: float,
+    eyes: FeatureDistance | None = None,
 ) -> dict:
-    """Return the two ratios, the correlation, with a ResNet the feature distance, and the results as "images"."""
+    """Return the two ratios, the correlation, with eyes the feature distance, and the results as "images"."""
     error = gray = color = color_true = distance = 0.0
     products = torch.zeros(3, dtype=torch.float64)  # of centered ab: predicted × true, predicted², true²
     results = []
@@ -45,9 +47,9 @@ def measure(
         ab, ab_true = (values - values.mean((-2, -1), keepdim=True) for values in (ab, ab_true))
         products += torch.stack([(ab * ab_true).mean(), (ab**2).mean(), (ab_true**2).mean()])
         results.append(result)
-        if resnet is not None:
-            distance += feature_distance(resnet, ours, truth) / len(photos)
-    features = {"feature distance": distance} if resnet is not None else {}
+        if eyes is not None:
+            distance += eyes(ours / 255, truth / 255).item() / len(photos)
+    features = {"feature distance": distance} if eyes is not None else {}
     return {
         "ab MAE / gray": error / gray,
         "colorfulness / truth": color / color_true,
@@ -55,17 +57,6 @@ def measure(
         **features,
         "images": results,
     }
-
-
-@torch.no_grad()
-def feature_distance(resnet: torch.nn.ModuleList, rgb1: torch.Tensor, rgb2: torch.Tensor) -> float:
-    """Return the relative distance of two images, (1, 3, H, W) uint8, in the features of a frozen ResNet."""
-    x1, x2 = (normalized_rgb(*split_lab(rgb_to_lab(rgb))) for rgb in (rgb1, rgb2))
-    distances = []
-    for level in resnet:
-        x1, x2 = level(x1), level(x2)
-        distances.append(((x1 - x2).abs().mean() / x2.abs().mean()).item())
-    return sum(distances) / len(distances)
 
 
 def main() -> None:
@@ -91,11 +82,11 @@ def main() -> None:
     grays = [to_luma(rgb) for rgb in photos]
     inputs = grays if options.stored_gray else photos
     rows = {"gray": grays}
-    resnet = frozen_resnet("resnet18", options.features) if options.features else None
+    eyes = FeatureDistance(options.features) if options.features else None
     for weights in options.weights:
         colorizer = Colorizer.from_pretrained(weights)
         for render_size in options.render_sizes:
-            scores = measure(colorizer, inputs, photos, render_size, options.saturation, resnet)
+            scores = measure(colorizer, inputs, photos, render_size, options.saturation, eyes)
             rows[f"{Path(weights).stem} at {render_size} px"] = scores.pop("images")
             print(f"{weights} at {render_size} px:", ", ".join(f"{key} {value:.3f}" for key, value in scores.items()))
     if options.figure:
