@@ -57,7 +57,7 @@ def train_rung(name: str, l1_epochs: int, gan_epochs: int, loaders: Loaders, see
     if name.startswith("ResNet"):
         net = resnet_unet("resnet18", "photos-encoder", "slim")
         rates = {"lr": 3e-3, "encoder_lr": 5e-4, "schedule": "linear"}
-        gan_rates = {"lr_g": 1e-4, "lr_d": 4e-4}
+        gan_rates = {"lr_g": 1e-4, "lr_d": 1e-4, "lambda_l1": 100.0}
     else:
         net, rates, gan_rates = UNet(skips=name != "no skips"), {}, {}
     fit_reconstruction(net, loaders, epochs=l1_epochs, progress=False, **rates)
