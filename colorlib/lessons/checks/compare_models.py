@@ -131,3 +131,33 @@ def is_worse(answer: str | None) -> Verdict:
         return "not yet: answer with 'A', 'B' or \"can't tell\"."
 
     return verdict_of(check)
+
+
+def auc(attempt: Callable[[torch.Tensor, torch.Tensor], float]) -> Verdict:
+    """Check a function from scores and a mask, both (n,), to the area under the ROC curve."""
+
+    def check() -> str:
+        score = torch.tensor([3.0, 1, 4, 1, 5, 9, 2, 6])
+        mask = torch.tensor([False, True, True, False, False, True, False, True])
+        answer = attempt(score.clone(), mask.clone())
+        if answer is None:
+            return NOT_ATTEMPTED
+        answer = float(answer)
+        pairs = score[mask][:, None] - score[~mask][None]  # (4, 4)
+        right = ((pairs > 0).sum() + 0.5 * (pairs == 0).sum()).item()
+        ahead = (pairs > 0).sum().item()
+        known = {
+            right / 16: "correct: 0.5 is a coin; below it, the score would do better upside down.",
+            ahead / 16: "nearly: a pair with equal scores counts half.",
+            (pairs >= 0).sum().item() / 16: "nearly: a pair with equal scores counts half, not whole.",
+            1 - right / 16: "not yet: the other way round. Count pairs in which the pixel *inside* the mask is higher.",
+            right: "nearly: that is the number of pairs; divide it by how many pairs there are.",
+            score[mask].mean().item() - score[~mask].mean().item(): "not yet: this is the difference of the means. "
+            "Compare pair by pair: score[mask][:, None] > score[~mask][None].",
+        }
+        for value, verdict in known.items():
+            if abs(answer - value) < 1e-6:
+                return verdict
+        return f"not yet: it should be {right / 16:.5g}, yours is {answer:.3g}."
+
+    return verdict_of(check)
