@@ -23,6 +23,7 @@ from colorlib.lessons.checks import pix2pix as check_pix2pix
 from colorlib.lessons.checks import resnet_encoder as check_resnet
 from colorlib.lessons.checks import unet_autoencoder as check_unet
 from colorlib.lessons.checks import your_photos as check_yours
+from colorlib.lessons.uncertainty import auc
 from colorlib.lessons.widgets import lab_color, one_dimension, pix2pix, resnet_encoder, unet_autoencoder
 from colorlib.lessons.widgets.photo_panel import color_error_map
 from colorlib.pretraining import GrayClassifier, fit_classifier, label_accuracy
@@ -186,6 +187,20 @@ EXERCISES = [
             "second": lambda color, errors, at: np.interp(at, errors, color),
             "should be 11.5": lambda color, errors, at: 0,
             "ValueError": lambda color, errors, at: errors[color.index(at)],
+        },
+    ),
+    (
+        "06_compare_models.ipynb",
+        check_compare.auc,
+        {},
+        {
+            "counts half.": lambda score, mask: (score[mask][:, None] > score[~mask]).float().mean(),
+            "not whole": lambda score, mask: (score[mask][:, None] >= score[~mask]).float().mean(),
+            "other way round": lambda score, mask: 1 - auc(score, mask),
+            "number of pairs": lambda score, mask: 16 * auc(score, mask),
+            "the means": lambda score, mask: score[mask].mean() - score[~mask].mean(),
+            "should be": lambda score, mask: 0,
+            "RuntimeError": lambda score, mask: score[mask] > score[mask][:3],
         },
     ),
     (
