@@ -320,7 +320,7 @@ def plane(rows: Mapping[str, Mapping], curves: Mapping[str, Mapping] | None = No
 
     Args:
         rows: model -> scores, as in `comparison.ladder(…).rows`: "ab_mae" and "colorfulness_ratio", and for error bars
-            "ab_mae_low" and "ab_mae_high". A row "gray" is also drawn as a dotted line.
+            "ab_mae_low" and "ab_mae_high". A row "gray" is a gray dot and a dotted line.
         curves: model -> factor -> scores, from `comparison.multiplied_curve`.
     Raises:
         ValueError: no rows, or one without these scores.
@@ -330,7 +330,8 @@ def plane(rows: Mapping[str, Mapping], curves: Mapping[str, Mapping] | None = No
         raise ValueError("plane() needs rows of scores, as of comparison.ladder(…).rows.")
     figure, ax = plt.subplots(figsize=(6.8, 4.2))
     looks = {name: {"color": COLORS[i % len(COLORS)], "marker": (*MARKERS, "*", "<", ">")[i % 10]}
-             for i, name in enumerate(rows)}  # fmt: skip
+             for i, name in enumerate(name for name in rows if name != "gray")}  # fmt: skip
+    looks["gray"] = {"color": "0.4", "marker": "o"}
     for name, curve in (curves or {}).items():
         x, y = zip(*([scores[key] for key in keys] for scores in curve.values()), strict=True)
         color = looks[name]["color"] if name in looks else "0.45"
