@@ -336,9 +336,9 @@ def plane(rows: Mapping[str, Mapping], curves: Mapping[str, Mapping] | None = No
         x, y = zip(*([scores[key] for key in keys] for scores in curve.values()), strict=True)
         color = looks[name]["color"] if name in looks else "0.45"
         ax.plot(x, y, color=color, marker=".", lw=1.2, alpha=0.7)
-        for end in (0, -1):  # labels of all factors would overlap where lines are close
-            ax.annotate(f"× {list(curve)[end]:g}", (x[end], y[end]), (5, 3), textcoords="offset points", size=7.5,
-                        color=color)  # fmt: skip
+        for end, side, shift in ((0, "left", 5), (-1, "right", -5)):  # labels of all factors would overlap
+            ax.annotate(f"× {list(curve)[end]:g}", (x[end], y[end]), (shift, 3), textcoords="offset points", size=7.5,
+                        color=color, ha=side)  # fmt: skip
     for name, row in rows.items():
         x, y = (row[key] for key in keys)
         if "ab_mae_low" in row:
