@@ -74,10 +74,14 @@ def test_no_file_names_a_home_folder_or_a_package_index():
             assert not found, f"{name}: {found.group()}"
 
 
-def test_results_md_shows_the_stored_runs(monkeypatch):
+def test_results_and_readme_show_the_stored_runs(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "tools")
     import write_results
 
-    text = write_results.RESULTS.read_text()
-    assert write_results.with_tables(text) == text, "run: python tools/write_results.py"
-    assert "| seed 0, U-Net |" in text
+    for path, tables in (
+        (write_results.RESULTS, write_results.result_tables()),
+        (write_results.README, write_results.headlines()),
+    ):
+        text = path.read_text()
+        assert write_results.with_tables(text, tables) == text, "run: python tools/write_results.py"
+    assert "| seed 0, U-Net |" in write_results.RESULTS.read_text()

@@ -1,15 +1,17 @@
-"""Update the tables of RESULTS.md from the stored runs: `python tools/write_results.py`.
+"""Update the tables of RESULTS.md and README.md from the stored runs: `python tools/write_results.py`.
 
 Each table is between `<!-- NAME -->` and `<!-- end -->`; the text around them is written by hand.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from math import isnan, nan
 from pathlib import Path
 
 from colorlib.lessons.experiments import EXPERIMENTS, stored, stored_training
 
-RESULTS = Path(__file__).resolve().parent.parent / "RESULTS.md"
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS, README = ROOT / "RESULTS.md", ROOT / "README.md"
 TRAININGS = ("photos_resnet",)  # on photos that can't be committed, stored by tools/store_training.py
 SCORES = {
     "ab_mae/determined": "determined",
@@ -27,6 +29,15 @@ SCORES = {
     "factor": "factor",
     "receptive field": "receptive field, px",
 }
+
+LADDER = {
+    "ab_mae": "ab MAE", "delta_e2000": "ΔE2000", "psnr": "PSNR", "ssim": "SSIM", "colorfulness_ratio": "colorful",
+    "correlation_inside": "r inside", "correlation_between": "r between", "worse_than_gray": "worse than gray",
+}  # fmt: skip
+HEADLINE = {
+    "of gray": "ab error / gray's", "colorfulness_ratio": "colorfulness / truth's",
+    "worse_than_gray": "share of photos worse than gray",
+}  # fmt: skip
 
 
 def markdown(columns: Iterable[str], rows: list[list[str]]) -> str:
@@ -51,6 +62,54 @@ def table(name: str) -> str:
     return f"{text}\n\n`{record['command']}`, {record['seconds']} s on {record['device']}: {record['settings']}"
 
 
+def ladder_tables() -> str:
+    """Return the ladder on scenes as one Markdown table for each budget, means over the seeds ± half of their range."""
+    record, _ = stored("ladder")
+    columns = LADDER | {
+        "ab_mae/edges": "edges", "ab_mae/context": "context", "ab_mae/ambiguous": "ambiguous",
+        "chroma_ratio/ambiguous": "chroma ratio, ambiguous", "hue_entropy": "hue entropy", "hue_spread": "hue spread",
+    }  # fmt: skip
+    parts = []
+    for budget in record["settings"]["budgets"]:
+        runs = [rows for name, rows in record["table"].items() if name.startswith(budget)]
+        parts.append(f"The same {budget}:\n\n{means(runs, columns)}")
+    return "\n\n".join(
+        [*parts, f"`{record['command']}`, {record['seconds']} s on {record['device']}: {record['settings']}"]
+    )
+
+
+def photo_ladder_table(columns: dict[str, str] | None = None) -> str:
+    """Return the ladder on photos as a Markdown table; errors also as shares of gray's."""
+    record, _ = stored_training("photo_ladder")
+    parts = record["table"]
+    runs = [rows for name, rows in parts.items() if name.startswith("seed")]
+    runs[0] |= parts["classical"] | parts["bundled"]
+    for run in runs:
+        for row in run.values():
+            row["of gray"] = row["ab_mae"] / runs[0]["gray"]["ab_mae"]
+    text = means(runs, columns or {"of gray": "ab MAE / gray"} | LADDER)
+    return text if columns else f"{text}\n\n`{record['command']}`, on {record['device']}: {record['settings']}"
+
+
+def means(runs: list[dict[str, dict[str, float]]], columns: dict[str, str]) -> str:
+    """Return a Markdown table of the means of scores over runs, with half of their range if there are several."""
+    lines = []
+    for name in runs[0]:
+        if "ssim" not in runs[0][name]:  # a point of the multiplied curve has only two scores
+            continue
+        known = [[run[name].get(key, nan) for run in runs if name in run] for key in columns]
+        cells = [[value for value in values if not isnan(value)] for values in known]
+        lines.append([name, *(_mean_and_range(values) for values in cells)])
+    return markdown(columns.values(), lines)
+
+
+def _mean_and_range(values: list[float]) -> str:
+    if not values:
+        return "–"
+    spread = f" ± {(max(values) - min(values)) / 2:.2f}" if len(values) > 1 else ""
+    return f"{sum(values) / len(values):.2f}{spread}"
+
+
 def training_table(name: str) -> str:
     """Return the record of a stored training as a Markdown table, followed by its commands."""
     record, _ = stored_training(name)
@@ -63,21 +122,31 @@ def training_table(name: str) -> str:
     return f"{markdown(keys, lines)}\n\nOn {record['device']}:\n\n```\n{commands}\n```"
 
 
-def with_tables(text: str) -> str:
-    """Return the text of RESULTS.md with every marked table replaced.
+def result_tables() -> dict[str, str]:
+    """Return the tables of RESULTS.md by name."""
+    tables = {name: ladder_tables() if name == "ladder" else table(name) for name in EXPERIMENTS}
+    return tables | {name: training_table(name) for name in TRAININGS} | {"photo_ladder": photo_ladder_table()}
+
+
+def headlines() -> dict[str, str]:
+    """Return the table of README.md by name."""
+    return {"headline": photo_ladder_table(HEADLINE)}
+
+
+def with_tables(text: str, tables: Mapping[str, str]) -> str:
+    """Return a text with every marked table replaced.
 
     Raises:
-        ValueError: the text has no place for a stored run.
+        ValueError: the text has no place for a table.
     """
-    makers = dict.fromkeys(EXPERIMENTS, table) | dict.fromkeys(TRAININGS, training_table)
-    for name, make in makers.items():
+    for name, made in tables.items():
         block = re.compile(rf"(<!-- {name} -->).*?(<!-- end -->)", re.DOTALL)
         if not block.search(text):
-            raise ValueError(f"RESULTS.md has no place for {name}: add <!-- {name} --> and <!-- end -->.")
-        made = f"\n{make(name)}\n"
-        text = block.sub(lambda match, made=made: match[1] + made + match[2], text)
+            raise ValueError(f"There is no place for {name}: add <!-- {name} --> and <!-- end -->.")
+        text = block.sub(lambda match, made=made: f"{match[1]}\n{made}\n{match[2]}", text)
     return text
 
 
 if __name__ == "__main__":
-    RESULTS.write_text(with_tables(RESULTS.read_text()))
+    for path, tables in ((RESULTS, result_tables()), (README, headlines())):
+        path.write_text(with_tables(path.read_text(), tables))
