@@ -235,12 +235,14 @@ def test_questions_show_real_and_fake_patches(questions):
         assert bool(is_gray) != question.real
     figure = judge_quiz.quiz_sheet(questions)
     assert figure.axes[0].get_title().startswith("real" if questions[0].real else "fake")
+    assert judge_quiz.quiz_sheet(questions, answers=False).axes[1].get_title() == "2: real or fake?"
 
 
 def test_the_quiz_counts_both_scores(questions):
     quiz = judge_quiz.JudgeQuiz(questions[:3])
     for i, question in enumerate(questions[:3]):
         (quiz.real if question.real == (i < 2) else quiz.fake).click()  # two right answers, then a wrong one
+    assert "image/png" in quiz._repr_mimebundle_() or "image/jpeg" in quiz._repr_mimebundle_()
     right = sum((question.p_real > 0.5) == question.real for question in questions[:3])
     assert f"You: 2 of 3. Discriminator: {right} of 3." in quiz.status.value
     assert "last patch" in quiz.status.value and quiz.real.disabled and quiz.fake.disabled
