@@ -50,7 +50,11 @@ def table(name: str) -> str:
         rows |= flat(first, values)
     keys = {key: key for scores in rows.values() for key in scores}
     shown = {key: label for key, label in SCORES.items() if key in keys} if "ab_mae/edges" in keys else keys
-    lines = [[row, *(f"{scores[key]:.2f}" if key in scores else "–" for key in shown)] for row, scores in rows.items()]
+    lines = [
+        [row, *(f"{scores[key]:.2f}" if key in scores else "–" for key in shown)]
+        for row, scores in rows.items()
+        if shown.keys() & scores.keys()
+    ]
     text = markdown(shown.values(), lines)
     return f"{text}\n\n`{record['command']}`, {record['seconds']} s on {record['device']}: {record['settings']}"
 
