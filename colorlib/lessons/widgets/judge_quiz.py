@@ -147,7 +147,7 @@ class JudgeQuiz(StillPicture, widgets.VBox):
 
     def still(self) -> Image.Image:
         """Return all patches on one sheet, without the answers."""
-        return Image.open(io.BytesIO(to_png(quiz_sheet(self.questions, answers=False)))).convert("RGB")
+        return Image.open(io.BytesIO(to_png(quiz_sheet(self.questions, columns=5, answers=False)))).convert("RGB")
 
     def restart(self, button=None) -> None:
         """Forget all answers and show the first patch."""

@@ -54,7 +54,7 @@ def playground_figure(
     draw_image(left, sheet(lab_to_rgb(lab)[:4].unflatten(0, (-1, 2))))
     row = means[chosen]
     left.set_title(f"λ {lambda_l1:g}, {loss}, {patch} px patches")
-    left.set_xlabel(f"hue entropy {row['hue_entropy']:.2f}, of balloons {row['hue_entropy/balloon']:.2f}")
+    left.set_xlabel(f"mean hue entropy {row['hue_entropy']:.2f}, of balloons {row['hue_entropy/balloon']:.2f}")
     games = {name: parts(name) for name in means}
     colors, markers, sizes = (
         dict(zip(dict.fromkeys(values), looks, strict=False))
