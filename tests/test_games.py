@@ -11,6 +11,7 @@ from colorlib import comparison
 from colorlib.data import make_loaders
 from colorlib.lessons import experiments, games
 from colorlib.lessons.checks import pix2pix as check
+from colorlib.lessons.seeds import mean_over_seeds
 from colorlib.lessons.widgets import as_jpeg, judge_quiz, one_dimension, playground, time_machine, to_png
 from colorlib.losses import ADVERSARIAL
 from colorlib.metrics import evaluate, predict
@@ -234,12 +235,14 @@ def test_questions_show_real_and_fake_patches(questions):
         assert bool(is_gray) != question.real
     figure = judge_quiz.quiz_sheet(questions)
     assert figure.axes[0].get_title().startswith("real" if questions[0].real else "fake")
+    assert judge_quiz.quiz_sheet(questions, answers=False).axes[1].get_title() == "2: real or fake?"
 
 
 def test_the_quiz_counts_both_scores(questions):
     quiz = judge_quiz.JudgeQuiz(questions[:3])
     for i, question in enumerate(questions[:3]):
         (quiz.real if question.real == (i < 2) else quiz.fake).click()  # two right answers, then a wrong one
+    assert "image/png" in quiz._repr_mimebundle_() or "image/jpeg" in quiz._repr_mimebundle_()
     right = sum((question.p_real > 0.5) == question.real for question in questions[:3])
     assert f"You: 2 of 3. Discriminator: {right} of 3." in quiz.status.value
     assert "last patch" in quiz.status.value and quiz.real.disabled and quiz.fake.disabled
@@ -251,16 +254,16 @@ def test_the_quiz_counts_both_scores(questions):
 
 
 def stored_games():
-    scores = {f"hue_entropy/{kind}": 0.5 for kind in games.KINDS}
+    scores = {f"hue_entropy/{kind}": 0.5 for kind in games.KINDS} | {"variety": 0.9}
     losses = dict.fromkeys(time_machine.LOSSES, 0.7)
-    table = {name: {"epoch 0": scores, "epoch 1": scores | losses} for name in ("one", "two")}
+    of_seed = {name: {"epoch 0": scores, "epoch 1": scores | losses} for name in ("one", "two")}
     ab = {}
-    for name in table:
+    for name in of_seed:
         for epoch in (0, 1):
             ab[f"{name} {epoch} ab"] = torch.full((2, 2, 32, 32), 20 * epoch, dtype=torch.int8)
             ab[f"{name} {epoch} p_real"] = torch.full((2, 1, 6, 6), 30, dtype=torch.int8)
             ab[f"{name} {epoch} histogram"] = games.ab_histogram(torch.zeros(2, 2, 32, 32))
-    return {"table": table}, ab
+    return {"table": {"seed 0": of_seed, "seed 1": of_seed}}, ab
 
 
 def test_the_time_machine_goes_through_the_epochs():
@@ -274,6 +277,8 @@ def test_the_time_machine_goes_through_the_epochs():
     before = panel.picture.value
     panel.controls["epoch"].value = 1
     assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
+    variety = figure.axes[3]
+    assert variety.get_title().startswith("variety") and len(variety.lines) == 3  # two seeds, and the epoch
     assert len(time_machine.gallery(record).axes) == 2
 
 
@@ -281,22 +286,36 @@ def stored_playground():
     names = [f"lambda {v}, {loss}, patch {p}" for v in (0, 20, 500) for loss in ("bce", "hinge") for p in (16, 34)]
     row = {"hue_entropy": 0.5, "hue_entropy/balloon": 0.4}
     table = {
-        name: row | {playground.ERROR: 3.0 - i / 10, playground.COLOR: 0.8 - i / 20} for i, name in enumerate(names)
+        f"seed {seed}": {
+            name: row | {playground.ERROR: 3.0 - i / 10 + seed, playground.COLOR: 0.8 - i / 20 - seed / 5}
+            for i, name in enumerate(names)
+        }
+        for seed in (0, 1)
     }
     return {"table": table}, {name: torch.full((4, 2, 32, 32), i, dtype=torch.int8) for i, name in enumerate(names)}
+
+
+def test_the_mean_over_seeds():
+    table = {"seed 0": {"a": {"x": 1.0, "y": 5}}, "seed 1": {"a": {"x": 2.0, "y": 7}}}
+    assert mean_over_seeds(table) == {"a": {"x": 1.5, "y": 6.0}}
 
 
 def test_the_playground_shows_the_chosen_game():
     record, ab = stored_playground()
     L = torch.zeros(4, 1, 32, 32)
     figure = playground.playground_figure(record, ab, L, 20, "hinge", 16)
-    row = record["table"]["lambda 20, hinge, patch 16"]
-    assert f"{row[playground.COLOR]:.2f} and {row[playground.ERROR]:.1f}" in figure.axes[1].get_title()
+    assert playground.parts("lambda 20, hinge, patch 16") == (20.0, "hinge", 16)
+    color, error = playground.COLOR, playground.ERROR
+    rows = [rows["lambda 20, hinge, patch 16"] for rows in record["table"].values()]
+    mean_color, mean_error = (sum(row[key] for row in rows) / 2 for key in (color, error))
+    assert f"{mean_color:.2f} and {mean_error:.1f}" in figure.axes[1].get_title()
+    dots = figure.axes[1].lines[-2].get_xydata().tolist()  # the seeds of the chosen game
+    assert dots == [[pytest.approx(row[color]), pytest.approx(row[error])] for row in rows]
     with pytest.raises(ValueError, match="lambda 3"):
         playground.playground_figure(record, ab, L, 3, "bce", 16)
     panel = playground.playground(record, ab, L)
     before = panel.picture.value
-    for name, value in (("lambda_l1", 0.0), ("kind", ("hinge", 16))):
+    for name, value in (("lambda_l1", 0.0), ("loss", "hinge"), ("patch", 16)):
         panel.controls[name].value = value
         assert bytes(panel.picture.value).startswith(PNG) and panel.picture.value != before
         before = panel.picture.value
@@ -359,13 +378,18 @@ def test_a_figure_as_jpeg_is_smaller_than_as_png():
 
 def test_which_lambda():
     color, error = playground.COLOR, playground.ERROR
-    rows = {0: (0.9, 6.0), 20: (0.7, 3.0), 500: (0.4, 2.5)}
-    table = {f"lambda {value}, bce, patch 34": {color: c, error: e} for value, (c, e) in rows.items()}
-    table["lambda 20, hinge, patch 34"] = {color: 2.0, error: 0.0}  # another loss does not count
-    assert check.which_lambda(table, None, 500).startswith("not attempted")
-    verdict = check.which_lambda(table, 0, 500)
-    assert verdict.correct and "λ = 20: chroma ratio 0.70, error 3.0" in verdict
-    assert "other way round" in check.which_lambda(table, 500, 0)
+    chroma = {"seed 0": {0: 0.9, 20: 0.7, 500: 0.4}, "seed 1": {0: 0.6, 20: 0.8, 500: 0.5}}
+    errors = {0: 6.0, 20: 3.0, 500: 2.5}
+    table = {
+        seed: {f"lambda {value}, bce, patch 34": {color: c, error: errors[value]} for value, c in of_seed.items()}
+        | {"lambda 20, hinge, patch 34": {color: 2.0, error: 0.0}}  # another loss does not count
+        for seed, of_seed in chroma.items()
+    }
+    assert check.which_lambda(table, 500, None).startswith("not attempted")
+    verdict = check.which_lambda(table, 500, "open")
+    assert verdict.correct and "λ = 500, 500; the most vivid is λ = 0, 20." in verdict
+    assert "another seed has another λ as `most_vivid`" in check.which_lambda(table, 500, 20)
+    assert "seeds agree on `most_exact`" in check.which_lambda(table, "open", "open")
     assert "no run with λ = 7" in check.which_lambda(table, 7, 0)
-    assert "`most_exact` is another" in check.which_lambda(table, 0, 20)
+    assert "no seed has λ = 0 as `most_exact`" in check.which_lambda(table, 0, 500)
     assert "raised ValueError" in check.which_lambda(table, "high", 0)

@@ -660,6 +660,9 @@ def test_patch_explorer():
     discriminator.train()
     figure = pix2pix.patch_map(discriminator, L[0], ab[0], 1.0, 0)
     assert f"{expected.mean():.2f}" in figure.axes[1].get_title()
+    both = pix2pix.patch_maps(discriminator, L[0], {"gray": 0 * ab[0], "true": ab[0]})
+    assert [both.axes[i].get_title() for i in (0, 2)] == ["gray", "true"]
+    assert f"{expected.mean():.2f}" in both.axes[3].get_title()
     panel = pix2pix.patch_explorer(discriminator, L, ab)
     before = panel.picture.value
     for name, value in (("image", 1), ("saturation", 0.5), ("turn", 120)):

@@ -46,18 +46,26 @@ def markdown(columns: Iterable[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def flat(name: str, values: dict) -> dict[str, dict[str, float]]:
+    """Return the scores below a name, as in seed -> game -> epoch -> scores, as {"seed, game, epoch": scores}."""
+    if not all(isinstance(value, dict) for value in values.values()):
+        return {name: values}
+    return {row: scores for key, below in values.items() for row, scores in flat(f"{name}, {key}", below).items()}
+
+
 def table(name: str) -> str:
     """Return the stored result of an experiment as a Markdown table, followed by its command."""
     record, _ = stored(name)
     rows = {}
     for first, values in record["table"].items():
-        if all(isinstance(value, dict) for value in values.values()):  # seed -> model -> scores
-            rows |= {f"{first}, {model}": scores for model, scores in values.items()}
-        else:
-            rows[first] = values
+        rows |= flat(first, values)
     keys = {key: key for scores in rows.values() for key in scores}
     shown = {key: label for key, label in SCORES.items() if key in keys} if "ab_mae/edges" in keys else keys
-    lines = [[row, *(f"{scores[key]:.2f}" if key in scores else "–" for key in shown)] for row, scores in rows.items()]
+    lines = [
+        [row, *(f"{scores[key]:.2f}" if key in scores else "–" for key in shown)]
+        for row, scores in rows.items()
+        if shown.keys() & scores.keys()
+    ]
     text = markdown(shown.values(), lines)
     return f"{text}\n\n`{record['command']}`, {record['seconds']} s on {record['device']}: {record['settings']}"
 

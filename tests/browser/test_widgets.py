@@ -39,23 +39,26 @@ GAMES = """
 import torch
 from colorlib.lessons.games import KINDS, ab_histogram
 
-table, ab = {}, {}
+scores = {f"hue_entropy/{kind}": 0.5 for kind in KINDS} | {"variety": 0.9}
+games, ab = {}, {}
 for name in ("one", "two"):
-    table[name] = {f"epoch {epoch}": {f"hue_entropy/{kind}": 0.5 for kind in KINDS} for epoch in range(4)}
+    games[name] = {f"epoch {epoch}": scores for epoch in range(4)}
     for epoch in range(4):
         ab[f"{name} {epoch} ab"] = torch.full((2, 2, 32, 32), 9 * epoch, dtype=torch.int8)
         ab[f"{name} {epoch} p_real"] = torch.full((2, 1, 6, 6), 30, dtype=torch.int8)
         ab[f"{name} {epoch} histogram"] = ab_histogram(torch.zeros(2, 2, 32, 32))
+table = {"seed 0": games, "seed 1": games}
 """
 PLAYGROUND = """
 import torch
 from colorlib.lessons.widgets.playground import COLOR, ERROR, playground
 
-table, ab = {}, {}
+games, ab = {}, {}
 for i, value in enumerate((0, 20, 500)):
     name = f"lambda {value}, bce, patch 34"
-    table[name] = {ERROR: 3 - i, COLOR: 1 - i / 3, "hue_entropy": 0.5, "hue_entropy/balloon": 0.5}
+    games[name] = {ERROR: 3 - i, COLOR: 1 - i / 3, "hue_entropy": 0.5, "hue_entropy/balloon": 0.5}
     ab[name] = torch.full((4, 2, 32, 32), 9 * i, dtype=torch.int8)
+table = {"seed 0": games, "seed 1": games}
 """
 PANELS = {
     "dimmer": (LAB + "lab_color.light_dimmer(one)", "light"),

@@ -126,41 +126,44 @@ def diversity(attempt: Callable[[torch.Tensor], float]) -> Verdict:
 
 
 def which_lambda(
-    table: Mapping[str, Mapping[str, float]], most_vivid: float | None, most_exact: float | None
+    table: Mapping[str, Mapping[str, Mapping[str, float]]],
+    most_exact: float | None,
+    most_vivid: float | str | None,
 ) -> Verdict:
-    """Check which λ of the stored playground is the most vivid, and which has the least error on determined pixels.
+    """Check which λ of the stored playground has the least error on determined pixels, and which is the most vivid.
 
     Args:
-        table: of `experiments.stored("playground")`; the rows for BCE and 34 px patches count.
-        most_vivid: λ with the highest chroma ratio on ambiguous pixels.
-        most_exact: λ with the lowest ab MAE on determined pixels.
+        table: of `experiments.stored("playground")`; the games with BCE and 34 px patches count.
+        most_exact: λ with the lowest ab MAE on determined pixels, or "open" if the seeds disagree.
+        most_vivid: λ with the highest chroma ratio on ambiguous pixels, or "open".
     """
 
     def check() -> str:
         if most_vivid is None or most_exact is None:
             return NOT_ATTEMPTED
-        rows = {
-            float(name.split(",")[0].removeprefix("lambda ")): row
-            for name, row in table.items()
-            if name.endswith(", bce, patch 34")
-        }
+        ending = ", bce, patch 34"
+        seeds = [
+            {float(name.removesuffix(ending).removeprefix("lambda ")): rows[name] for name in rows if ending in name}
+            for rows in table.values()
+        ]
         best = {
-            "most_vivid": max(rows, key=lambda value: rows[value]["chroma_ratio/ambiguous"]),
-            "most_exact": min(rows, key=lambda value: rows[value]["ab_mae/determined"]),
+            "most_exact": [min(rows, key=lambda value: rows[value]["ab_mae/determined"]) for rows in seeds],
+            "most_vivid": [max(rows, key=lambda value: rows[value]["chroma_ratio/ambiguous"]) for rows in seeds],
         }
-        given = {"most_vivid": float(most_vivid), "most_exact": float(most_exact)}
-        if strange := [value for value in given.values() if value not in rows]:
-            there = ", ".join(f"{value:g}" for value in rows)
-            return f"not yet: there is no run with λ = {strange[0]:g}; choose among {there}."
-        numbers = ", ".join(
-            f"λ = {value:g}: chroma ratio {row['chroma_ratio/ambiguous']:.2f}, error {row['ab_mae/determined']:.1f}"
-            for value, row in rows.items()
-        )
-        if given == best:
-            return f"correct. {numbers}."
-        if given["most_exact"] == best["most_vivid"] and given["most_vivid"] == best["most_exact"]:
-            return "not yet: the other way round. The L1 term pulls toward gray where any hue is possible."
-        wrong = next(name for name in best if given[name] != best[name])
-        return f"not yet: `{wrong}` is another one. Print both numbers of the three runs and compare."
+        for name, given in {"most_exact": most_exact, "most_vivid": most_vivid}.items():
+            agree = len(set(best[name])) == 1
+            if given == "open":
+                if agree:
+                    return f"not yet: the seeds agree on `{name}`. Print its score for each of them."
+                continue
+            if float(given) not in seeds[0]:
+                there = ", ".join(f"{value:g}" for value in seeds[0])
+                return f"not yet: there is no run with λ = {given}; choose among {there}, or “open”."
+            if float(given) not in best[name]:
+                return f"not yet: no seed has λ = {given} as `{name}`. The L1 term lowers the error, not more."
+            if not agree:
+                return f"not yet: another seed has another λ as `{name}`. Look at all of them. What can you say then?"
+        exact, vivid = (", ".join(f"{value:g}" for value in values) for values in best.values())
+        return f"correct. Seed by seed, the lowest error is that of λ = {exact}; the most vivid is λ = {vivid}."
 
     return verdict_of(check)

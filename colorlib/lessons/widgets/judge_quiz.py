@@ -1,6 +1,7 @@
 """Chapter 04: be the judge. A real-or-fake quiz on patches, against the discriminator."""
 
 import html
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import nn
 
 from colorlib import show
@@ -104,15 +106,16 @@ def share_right(questions: Sequence[Question]) -> float:
 
 
 @show.in_style
-def quiz_sheet(questions: Sequence[Question], columns: int = 6) -> Figure:
-    """Draw patches with what they are and the discriminator's probability of "real"."""
+def quiz_sheet(questions: Sequence[Question], columns: int = 6, answers: bool = True) -> Figure:
+    """Draw patches with what they are and the discriminator's probability of "real", or with numbers only."""
     rows = -(-len(questions) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(1.45 * columns, 1.75 * rows), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
-    for ax, question in zip(axes.flat, questions):
+    for number, (ax, question) in enumerate(zip(axes.flat, questions), 1):
         ax.imshow(question.rgb.permute(1, 2, 0).numpy(), interpolation="nearest")
-        ax.set_title(f"{'real' if question.real else 'fake'}, D: {question.p_real:.2f}")
+        answer = f"{'real' if question.real else 'fake'}, D: {question.p_real:.2f}"
+        ax.set_title(answer if answers else f"{number}: real or fake?")
     return figure
 
 
@@ -141,6 +144,10 @@ class JudgeQuiz(StillPicture, widgets.VBox):
         self.again.on_click(self.restart)
         super().__init__([self.picture, widgets.HBox([self.real, self.fake, self.again]), self.status])
         self.restart()
+
+    def still(self) -> Image.Image:
+        """Return all patches on one sheet, without the answers."""
+        return Image.open(io.BytesIO(to_png(quiz_sheet(self.questions, columns=5, answers=False)))).convert("RGB")
 
     def restart(self, button=None) -> None:
         """Forget all answers and show the first patch."""

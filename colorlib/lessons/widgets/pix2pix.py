@@ -1,6 +1,7 @@
 """Chapter 04: which patches does the discriminator classify as real?"""
 
 import math
+from collections.abc import Mapping
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -21,34 +22,45 @@ def forge(ab: torch.Tensor, saturation: float, turn: float) -> torch.Tensor:
 
 
 @torch.no_grad()
-def patch_map(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor, saturation: float, turn: float) -> Figure:
-    """Draw an image with changed colors and, beside it, the probability of "real" for each of its patches.
+def patch_maps(discriminator: nn.Module, L: torch.Tensor, named_ab: Mapping[str, torch.Tensor]) -> Figure:
+    """Draw an image in some colors and, beside it, the probability of "real" for each of its patches.
 
     Args:
         discriminator: (L, ab) -> logits; used in eval mode.
         L: one image, (1, H, W), network-scaled.
-        ab: its true colors, (2, H, W), network-scaled.
+        named_ab: name -> colors for it, (2, H, W), network-scaled; each gets its own picture and map.
+    """
+    was_training = discriminator.training
+    discriminator.eval()
+    figure, axes = plt.subplots(1, 2 * len(named_ab), figsize=(3.3 * 2 * len(named_ab), 3.1), layout="constrained")
+    plt.close(figure)
+    for (name, ab), left, right in zip(named_ab.items(), axes[::2], axes[1::2], strict=True):
+        ab = ab.to(L.device)
+        logits = discriminator(L[None], ab[None])
+        p_real = F.interpolate(logits.sigmoid(), size=L.shape[-2:], mode="bilinear")[0, 0].cpu().numpy()
+        rgb = lab_to_rgb(join_lab(L, ab)).permute(1, 2, 0).cpu().numpy()
+        left.imshow(rgb, interpolation="nearest")
+        left.set_title(name)
+        right.imshow(rgb.mean(axis=-1), cmap="Greys_r", vmin=0, vmax=1, interpolation="nearest")
+        image = right.imshow(p_real, cmap="RdBu", vmin=0, vmax=1, alpha=0.75, interpolation="nearest")
+        right.set_title(f"discriminator: mean {p_real.mean():.2f}")
+    discriminator.train(was_training)
+    figure.colorbar(image, ax=axes[-1], label="probability of “real”", shrink=0.85)
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+    return figure
+
+
+def patch_map(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor, saturation: float, turn: float) -> Figure:
+    """Draw `patch_maps` for an image with changed colors.
+
+    Args:
+        discriminator, L: as in `patch_maps`.
+        ab: the true colors, (2, H, W), network-scaled.
         saturation: factor of the chroma; 0 is gray, 1 the true chroma.
         turn: degrees by which every hue is rotated.
     """
-    was_training = discriminator.training
-    forged = forge(ab, saturation, turn)
-    logits = discriminator.eval()(L[None], forged[None])
-    discriminator.train(was_training)
-    p_real = F.interpolate(logits.sigmoid(), size=L.shape[-2:], mode="bilinear")[0, 0].cpu().numpy()
-    rgb = lab_to_rgb(join_lab(L, forged)).permute(1, 2, 0).cpu().numpy()
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.6, 3.1), layout="constrained")
-    plt.close(figure)
-    left.imshow(rgb, interpolation="nearest")
-    left.set_title(f"saturation {saturation:g}, turned {turn:g}°")
-    right.imshow(rgb.mean(axis=-1), cmap="Greys_r", vmin=0, vmax=1, interpolation="nearest")
-    image = right.imshow(p_real, cmap="RdBu", vmin=0, vmax=1, alpha=0.75, interpolation="nearest")
-    right.set_title(f"discriminator: mean {p_real.mean():.2f}")
-    figure.colorbar(image, ax=right, label="probability of “real”", shrink=0.85)
-    for axis in (left, right):
-        axis.set(xticks=[], yticks=[])
-    return figure
+    return patch_maps(discriminator, L, {f"saturation {saturation:g}, turned {turn:g}°": forge(ab, saturation, turn)})
 
 
 def patch_explorer(discriminator: nn.Module, L: torch.Tensor, ab: torch.Tensor) -> FigurePanel:

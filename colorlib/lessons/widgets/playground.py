@@ -9,12 +9,14 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from colorlib import show
 from colorlib.color import join_lab, lab_to_rgb
 from colorlib.config import seed_everything
 from colorlib.data import Loaders
 from colorlib.lessons.games import Game, Rules
+from colorlib.lessons.seeds import mean_over_seeds
 from colorlib.lessons.widgets import FigurePanel, to_png
 from colorlib.lessons.widgets.live_training import LivePanel, first_scenes
 from colorlib.lessons.widgets.sheets import draw_image, sheet
@@ -33,51 +35,75 @@ def playground_figure(
 ) -> Figure:
     """Draw the pictures of one stored game, and where it lies among all in the plane of color and error.
 
+    A large mark is the mean of a game over the seeds. The seeds of the chosen game are small dots.
+
     Args:
-        record, tensors: of `experiments.stored("playground")`.
+        record, tensors: of `experiments.stored("playground")`; the pictures are those of the first seed.
         L: (n, 1, H, W), the held-out pictures that were stored.
         lambda_l1, loss, patch: of the game.
     Raises:
         ValueError: there is no such stored game.
     """
     chosen = f"lambda {lambda_l1:g}, {loss}, patch {patch}"
-    table = record["table"]
-    if chosen not in table:
+    means = mean_over_seeds(record["table"])
+    if chosen not in means:
         raise ValueError(f"There is no stored game {chosen!r}.")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(show.WIDTH, 3.2), width_ratios=[1, 1])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(show.WIDTH, 3.6), width_ratios=[4, 5])
     ab = tensors[chosen].float()  # Lab units
     lab = torch.cat([join_lab(L[: len(ab)], torch.zeros_like(ab))[:, :1], ab], dim=1)
     draw_image(left, sheet(lab_to_rgb(lab)[:4].unflatten(0, (-1, 2))))
-    row = table[chosen]
+    row = means[chosen]
     left.set_title(f"λ {lambda_l1:g}, {loss}, {patch} px patches")
-    left.set_xlabel(f"hue entropy {row['hue_entropy']:.2f}, of balloons {row['hue_entropy/balloon']:.2f}")
-    by_lambda = {}
-    for name, scores in table.items():
-        by_lambda.setdefault(name.split(",")[0].removeprefix("lambda "), []).append((scores[COLOR], scores[ERROR]))
-    for i, (value, points) in enumerate(by_lambda.items()):
-        look = {"color": show.COLORS[i], "marker": show.MARKERS[i], "ls": "none"}
-        right.plot(*zip(*points, strict=True), label=f"λ {value}", alpha=0.7, **look)
-    right.plot(row[COLOR], row[ERROR], marker="o", ms=14, mfc="none", mec="black", ls="none")
+    left.set_xlabel(f"mean hue entropy {row['hue_entropy']:.2f}, of balloons {row['hue_entropy/balloon']:.2f}")
+    games = {name: parts(name) for name in means}
+    colors, markers, sizes = (
+        dict(zip(dict.fromkeys(values), looks, strict=False))
+        for values, looks in zip(
+            zip(*games.values(), strict=True), (show.COLORS, show.MARKERS, (4.5, 7, 10)), strict=True
+        )
+    )
+    for name, (value, kind, side) in games.items():
+        look = {"color": colors[value], "marker": markers[kind], "ms": sizes[side], "alpha": 0.75, "mew": 0}
+        right.plot(means[name][COLOR], means[name][ERROR], ls="none", **look)
+    of_seeds = [(rows[chosen][COLOR], rows[chosen][ERROR]) for rows in record["table"].values()]
+    right.plot(*zip(*of_seeds, strict=True), ".k", ms=5)
+    right.plot(row[COLOR], row[ERROR], marker="o", ms=15, mfc="none", mec="black", ls="none")
     right.set(xlabel="chroma ratio, ambiguous pixels (1 = truth)", ylabel="ab MAE, determined (Lab units)")
-    right.set_title(f"all {len(table)} games; the circle: {row[COLOR]:.2f} and {row[ERROR]:.1f}")
+    seeds = len(of_seeds)
+    right.set_title(f"{len(means)} games, mean of {seeds} seeds; the circle: {row[COLOR]:.2f} and {row[ERROR]:.1f}")
     right.grid()
-    right.legend()
+    keys = [({"color": color, "marker": "o"}, f"λ {value:g}") for value, color in colors.items()]
+    keys += [({"color": "0.4", "marker": marker}, kind) for kind, marker in markers.items()]
+    keys += [({"color": "0.4", "marker": "o", "ms": size}, f"{side} px") for side, size in sizes.items()]
+    keys.append(({"color": "black", "marker": "."}, f"{seeds} seeds of\nthe circle"))
+    handles = [Line2D([], [], ls="none", label=label, **look) for look, label in keys]
+    figure.legend(handles=handles, loc="outside right center")
     return figure
 
 
-def playground(record: Mapping, tensors: Mapping, L: torch.Tensor) -> FigurePanel:
-    """Return a panel that draws `playground_figure`, with controls for λ, and for the loss and the patch size."""
-    names = [name.removeprefix("lambda ").split(", ") for name in record["table"]]
-    lambdas = sorted({float(value) for value, _, _ in names})
-    kinds = {f"{loss}, {last.removeprefix('patch ')} px": (loss, int(last.split()[1])) for _, loss, last in names}
+def parts(name: str) -> tuple[float, str, int]:
+    """Return λ, the loss and the patch size of a stored game, from its name: "lambda 20, bce, patch 34"."""
+    value, loss, patch = name.split(", ")
+    return float(value.removeprefix("lambda ")), loss, int(patch.removeprefix("patch "))
 
-    def draw(lambda_l1: float, kind: tuple[str, int]) -> Figure:
-        return playground_figure(record, tensors, L, lambda_l1, *kind)
+
+def playground(record: Mapping, tensors: Mapping, L: torch.Tensor) -> FigurePanel:
+    """Return a panel that draws `playground_figure`, with controls for λ, the loss and the patch size."""
+    names = next(iter(record["table"].values()))
+    lambdas, kinds, patches = (list(dict.fromkeys(values)) for values in zip(*map(parts, names), strict=True))
+
+    def draw(lambda_l1: float, loss: str, patch: int) -> Figure:
+        return playground_figure(record, tensors, L, lambda_l1, loss, patch)
 
     return FigurePanel(
         draw,
-        lambda_l1=widgets.SelectionSlider(options=[(f"{v:g}", v) for v in lambdas], value=lambdas[-2], description="λ"),
-        kind=widgets.ToggleButtons(options=list(kinds.items()), description="loss, patch"),
+        lambda_l1=widgets.SelectionSlider(
+            options=[(f"{v:g}", v) for v in sorted(lambdas)], value=sorted(lambdas)[-2], description="λ"
+        ),
+        loss=widgets.ToggleButtons(options=kinds, description="loss"),
+        patch=widgets.ToggleButtons(
+            options=sorted(patches), value=34 if 34 in patches else patches[0], description="patch (px)"
+        ),
     )
 
 
@@ -147,8 +173,13 @@ def play_live(
 
 
 @show.in_style
-def live_figure(games: Sequence[LiveGame], L: torch.Tensor) -> Figure:
-    """Draw the curves of live games, and the pictures of the last one that has some."""
+def live_figure(games: Sequence[LiveGame], L: torch.Tensor, ab_start: torch.Tensor) -> Figure:
+    """Draw the curves of live games, and the pictures of the last one that has some.
+
+    Args:
+        games: may be empty.
+        L, ab_start: (n, 1, H, W) and (n, 2, H, W), network-scaled: pictures, as the generator colors them at the start.
+    """
     figure, axes = plt.subplots(1, 4, figsize=(show.WIDTH + 1, 3.1), width_ratios=[3, 3, 3, 2.2])
     quantities = {"losses": "discriminator's loss", "chroma": "chroma ratio, ambiguous", "error": "ab MAE, determined"}
     for ax, (name, title) in zip(axes, quantities.items(), strict=False):
@@ -161,12 +192,11 @@ def live_figure(games: Sequence[LiveGame], L: torch.Tensor) -> Figure:
     if games:
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2)
     axes[3].axis("off")
-    drawn = [game for game in games if game.ab is not None]
-    if drawn:
-        ab = drawn[-1].ab
-        rgb = lab_to_rgb(join_lab(L[: len(ab)].cpu(), ab))
-        draw_image(axes[3], sheet(rgb[:4].unflatten(0, (-1, 2)) if len(rgb) >= 4 else rgb[:1, None]))
-        axes[3].set_title("the last game")
+    drawn = [game.ab for game in games if game.ab is not None]
+    ab = drawn[-1] if drawn else ab_start
+    rgb = lab_to_rgb(join_lab(L[: len(ab)].cpu(), ab))
+    draw_image(axes[3], sheet(rgb[:4].unflatten(0, (-1, 2)) if len(rgb) >= 4 else rgb[:1, None]))
+    axes[3].set_title("the last game" if drawn else "at the start")
     return figure
 
 
@@ -182,6 +212,7 @@ class LiveGamePanel(LivePanel):
     def __init__(self, start: UNet, loaders: Loaders, steps: int = STEPS, seed: int = 0):
         self.start, self.loaders, self.fixed = start, loaders, {"steps": steps, "seed": seed}
         self.L = loaders.valid.first(N_SHOWN)[0]
+        self.ab_start = predict(start, self.L)
         self.games: list[LiveGame] = []
         rates = [("slow (2e-4)", 2e-4), ("as the generator (8e-4)", 8e-4), ("fast (4e-3)", 4e-3)]
         controls = {
@@ -227,4 +258,4 @@ class LiveGamePanel(LivePanel):
 
     def redraw(self) -> None:
         """Draw all games so far."""
-        self.picture.value = to_png(live_figure(self.games, self.L))
+        self.picture.value = to_png(live_figure(self.games, self.L, self.ab_start))
