@@ -114,8 +114,8 @@ def means(runs: list[dict[str, dict[str, float]]], columns: dict[str, str]) -> s
 def _mean_and_range(values: list[float]) -> str:
     if not values:
         return "–"
-    spread = f" ± {(max(values) - min(values)) / 2:.2f}" if len(values) > 1 else ""
-    return f"{sum(values) / len(values):.2f}{spread}"
+    half = (max(values) - min(values)) / 2
+    return f"{sum(values) / len(values):.2f}" + (f" ± {half:.2f}" if half else "")
 
 
 def training_table(name: str) -> str:
