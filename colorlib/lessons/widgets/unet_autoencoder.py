@@ -153,7 +153,7 @@ def runs_figure(table: Mapping[str, Mapping], places: Mapping[str, float], keys:
     ax.set_xticks(list(places.values()), [f"{x:g}" for x in places.values()])
     ax.minorticks_off()
     ax.grid(axis="y")
-    ax.legend(title="line: mean\ndots: seeds", loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(title="line: mean\ndots: seeds", alignment="left", loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
