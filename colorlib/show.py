@@ -382,7 +382,7 @@ def unet_diagram(net: torch.nn.Module, size: int = 128) -> Figure:
     figure = plt.figure(figsize=(WIDTH, 0.5 + 0.66 * len(used)), layout="none")
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0.66 * len(used) + 0.5, 0))
     ax.axis("off")
-    title = f"{type(net).__name__}, {_millions(total)} weights (bar: share of a stage). "
+    title = f"{type(net).__name__}, {_millions(total)} weights (black bar: a stage's share of them). "
     title += f"Features of a {size}×{size} px image: channels × height × width"
     ax.text(WIDTH / 2, 0.2, title, ha="center", va="center", size=9)
     boxes = {}

@@ -229,7 +229,20 @@ def test_figures_of_stored_runs_and_of_influence_are_drawn():
     mean = figure.axes[0].lines[-1].get_ydata()
     assert mean.tolist() == [2.0, 2.0]
     drawn = figures.influence_figure(torch.zeros(1, 8, 8), {"net": torch.rand(8, 8)}, 3, 4)
-    assert len(drawn.axes) == 2 and drawn.axes[1].lines[0].get_xydata().tolist() == [[4, 3]]
+    assert drawn.axes[1].lines[0].get_xydata().tolist() == [[4, 3]]
+    assert drawn.axes[1].images[0].get_array().max() == 1 and drawn.axes[-1].get_ylabel() == "influence / largest"
+
+
+def test_learning_curves_show_epoch_0_and_gray_in_every_region():
+    regions = ("determined", "context", "ambiguous")
+    rows = [{f"valid_ab_mae/{region}": 20.0 - epoch for region in regions} | {"epoch": epoch} for epoch in range(3)]
+    rows = [row | {"train_loss": 0.1} if row["epoch"] else row for row in rows]
+    gray = {f"valid_ab_mae/{region}": 14.0 + 3 * i for i, region in enumerate(regions)}
+    left, right = figures.learning_curves(rows, gray).axes
+    assert left.lines[0].get_xdata().tolist() == [1, 2]
+    assert [line.get_ydata()[0] for line in right.lines] == [20, 14, 20, 17, 20, 20]
+    labels = [text.get_text() for text in right.get_legend().texts]
+    assert labels == ["determined", "gray: 14.0", "context", "gray: 17.0", "ambiguous", "gray: 20.0"]
 
 
 def test_every_field_of_the_masks_is_cut(loaders):

@@ -1,7 +1,7 @@
 """Chapter 03: what is the best guess when several colors are possible?"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -106,6 +106,32 @@ def cost_curves(guesses: torch.Tensor, costs: Mapping[str, torch.Tensor]) -> Fig
 
 
 @show.in_style
+def learning_curves(rows: Sequence[Mapping[str, float]], gray: Mapping[str, float]) -> Figure:
+    """Draw the training loss and the held-out error of three regions over the epochs, each beside that of gray.
+
+    Args:
+        rows: one per epoch, as `History.rows`; without "train_loss" for the untrained network, epoch 0.
+        gray: `loop.held_out_scores` of gray.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(show.WIDTH - 3, 2.4), width_ratios=[2, 3])
+    trained = [row for row in rows if "train_loss" in row]
+    left.plot([row["epoch"] for row in trained], [row["train_loss"] for row in trained], "o-", color="0.3")
+    left.set_title("training loss (network units)")
+    for i, region in enumerate(("determined", "context", "ambiguous")):
+        key = f"valid_ab_mae/{region}"
+        look = {"color": show.COLORS[i], "marker": show.MARKERS[i], "ls": show.DASHES[i]}
+        right.plot([row["epoch"] for row in rows], [row[key] for row in rows], label=region, **look)
+        right.axhline(gray[key], ls=":", lw=1.2, color=show.COLORS[i], label=f"gray: {gray[key]:.1f}")
+    right.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    right.set_title("held-out ab MAE (Lab units)")
+    for ax in (left, right):
+        ax.set_xlabel("epoch")
+        ax.set_ylim(bottom=0)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+@show.in_style
 def runs_figure(table: Mapping[str, Mapping], places: Mapping[str, float], keys: Mapping[str, str], **labels) -> Figure:
     """Draw scores of a stored run: a dot per seed, lines through the means.
 
@@ -127,7 +153,7 @@ def runs_figure(table: Mapping[str, Mapping], places: Mapping[str, float], keys:
     ax.set_xticks(list(places.values()), [f"{x:g}" for x in places.values()])
     ax.minorticks_off()
     ax.grid(axis="y")
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(title="line: mean\ndots: seeds", alignment="left", loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -145,8 +171,9 @@ def influence_figure(L: torch.Tensor, by_name: Mapping[str, torch.Tensor], y: in
     axes[0].set_title("gray")
     for ax, (name, influence) in zip(axes[1:], by_name.items(), strict=True):
         top = influence.max()
-        draw_image(ax, influence / top, cmap="magma", norm=LogNorm(1e-3, 1))
+        image = draw_image(ax, influence / top, cmap="magma", norm=LogNorm(1e-3, 1))
         ax.set_title(name)
+    figure.colorbar(image, ax=axes, label="influence / largest", shrink=0.8).outline.set_visible(False)
     for ax in axes:
         ax.plot(x, y, marker="+", color="#56B4E9", ms=10, mew=2)
     return figure
