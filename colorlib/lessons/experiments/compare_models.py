@@ -145,7 +145,7 @@ def ladder(
         "seeds": [0, 1, 2], "size": 64, "n_train": 500, "n_test": 100, "members": 5, "epochs": 5, "gan_epochs": 3,
         "draws": 8,
     },
-    tiny={"seeds": [0], "size": 32, "n_train": 160, "n_test": 20, "members": 2, "epochs": 4, "gan_epochs": 1},
+    tiny={"seeds": [0], "size": 32, "n_train": 120, "n_test": 12, "members": 2, "epochs": 3, "gan_epochs": 1},
     holds=lambda table: all(
         rows["second network"]["auc"] > rows["U-Nets"]["auc"] + 0.02 for rows in table.values()
     ),
