@@ -754,7 +754,7 @@ def test_code_of_an_experiment_is_its_function_and_what_it_draws_on():
     code = {name: set(fingerprints.code_of(chosen.run)) for name, chosen in experiments.EXPERIMENTS.items()}
     used_by_all = {"batches", "color", "data", "loop", "losses", "metrics", "scenes", "training", "unet"}
     assert all({f"{name}()"} | used_by_all <= modules for name, modules in code.items())
-    assert code["gan"] - code["skips"] == {"gan()", "patchgan", "resnet", "lessons.games"}
+    assert code["gan"] - code["skips"] == {"gan()", "patchgan", "resnet", "comparison", "lessons.games"}
     assert {"pretraining", "lessons.scene_labels"} <= code["pretraining"] - code["gan"]
     assert not fingerprints.LEFT_OUT & set().union(*code.values())
 
