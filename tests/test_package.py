@@ -11,8 +11,9 @@ PACKAGE = Path(colorlib.__file__).parent
 # A module imports only from those before it; the table in README.md has the same order.
 MODULES = [
     "extras", "config", "files", "tensors", "color", "decoding", "srgb", "images", "scenes", "downloads", "batches",
-    "data", "losses", "unet", "resnet", "anatomy", "patchgan", "zoo", "metrics", "comparison", "perceptual", "checkpoints", "loop",
-    "training", "pretraining", "strokes", "classical", "colorizer", "brush", "albums", "show", "__main__",
+    "data", "losses", "unet", "resnet", "anatomy", "patchgan", "zoo", "metrics", "comparison", "perceptual",
+    "checkpoints", "loop", "training", "pretraining", "strokes", "classical", "colorizer", "brush", "albums", "show",
+    "__main__",
 ]  # fmt: skip
 
 
