@@ -29,6 +29,6 @@ __all__ = [
     "comparison", "config", "data", "decoding", "downloads", "evaluate", "extras", "files", "fit_gan",
     "fit_reconstruction", "gray", "images", "join_lab", "lab_to_rgb", "ladder", "lessons", "load_generator", "loop",
     "losses", "make_loaders", "metrics", "paint_scenes", "patchgan", "perceptual", "predict", "pretraining",
-    "read_image", "read_strokes", "resnet", "resnet_unet", "rgb_to_lab", "save_generator", "save_image", "save_strokes", "scenes",
-    "show", "split_lab", "srgb", "strokes", "tensors", "to_tensor", "touch_up", "training", "unet", "zoo",
+    "read_image", "read_strokes", "resnet", "resnet_unet", "rgb_to_lab", "save_generator", "save_image", "save_strokes",
+    "scenes", "show", "split_lab", "srgb", "strokes", "tensors", "to_tensor", "touch_up", "training", "unet", "zoo",
 ]  # fmt: skip
