@@ -138,3 +138,12 @@ def test_every_chapter_ends_in_the_same_sections(path):
     first = notebook.cells[0].source
     assert all(words in first for words in ("images/", "**You need**", "**Data**"))
     assert re.findall(r"^## (.+)$", prose(notebook), flags=re.MULTILINE)[-len(CLOSING) :] == CLOSING
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_sections_are_numbered_without_a_gap(path):
+    text = prose(nbformat.read(path, as_version=nbformat.NO_CONVERT))
+    numbers = [int(number) for number in re.findall(r"^## (\d+) · ", text, flags=re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    between = text.split("## What we learned")[1].split("## What still fails")[0]
+    assert "\n- " in between, "the summary is missing"
