@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 import colorlib
 from colorlib import classical
+from colorlib.config import seed_everything
 from colorlib.data import make_loaders
 from colorlib.lessons import experiments, rivals, uncertainty
 from colorlib.lessons.experiments import registry
@@ -31,6 +32,7 @@ def test_spread_is_the_root_of_the_mean_variance_in_lab_units():
 
 
 def test_the_second_network_learns_where_the_first_is_wrong():
+    seed_everything(0)
     loaders = make_loaders("scenes", 32, n_train=160, n_test=20)
 
     def painter(L):

@@ -67,7 +67,20 @@ def table(name: str) -> str:
         if shown.keys() & scores.keys()
     ]
     text = markdown(shown.values(), lines)
-    return f"{text}\n\n`{record['command']}`, {record['seconds']} s on {record['device']}: {record['settings']}"
+    return f"{text}\n\n{command_of(record)}"
+
+
+def seeds_table(name: str) -> str:
+    """Return the stored result of an experiment with many rows as means over the seeds, followed by its command."""
+    record, _ = stored(name)
+    runs = list(record["table"].values())
+    columns = {key: label for key, label in SCORES.items() if key in next(iter(runs[0].values()))}
+    return f"{means(runs, columns)}\n\n{command_of(record)}"
+
+
+def command_of(record: dict) -> str:
+    """Return how a stored run was made."""
+    return f"`{record['command']}`, {record['seconds']} s on {record['device']}: {record['settings']}"
 
 
 def ladder_tables() -> str:
@@ -81,9 +94,7 @@ def ladder_tables() -> str:
     for budget in record["settings"]["budgets"]:
         runs = [rows for name, rows in record["table"].items() if name.startswith(budget)]
         parts.append(f"The same {budget}:\n\n{means(runs, columns)}")
-    return "\n\n".join(
-        [*parts, f"`{record['command']}`, {record['seconds']} s on {record['device']}: {record['settings']}"]
-    )
+    return "\n\n".join([*parts, command_of(record)])
 
 
 def photo_ladder_table(columns: dict[str, str] | None = None) -> str:
@@ -103,7 +114,7 @@ def means(runs: list[dict[str, dict[str, float]]], columns: dict[str, str]) -> s
     """Return a Markdown table of the means of scores over runs, with half of their range if there are several."""
     lines = []
     for name in runs[0]:
-        if "ssim" not in runs[0][name]:  # a point of the multiplied curve has only two scores
+        if not columns.keys() <= runs[0][name].keys():  # a point of the multiplied curve has few scores
             continue
         known = [[run[name].get(key, nan) for run in runs if name in run] for key in columns]
         cells = [[value for value in values if not isnan(value)] for values in known]
@@ -132,8 +143,9 @@ def training_table(name: str) -> str:
 
 def result_tables() -> dict[str, str]:
     """Return the tables of RESULTS.md by name."""
-    tables = {name: ladder_tables() if name == "ladder" else table(name) for name in EXPERIMENTS}
-    return tables | {name: training_table(name) for name in TRAININGS} | {"photo_ladder": photo_ladder_table()}
+    tables = {name: table(name) for name in EXPERIMENTS if name not in ("ladder", "playground")}
+    tables |= {"ladder": ladder_tables(), "playground": seeds_table("playground"), "photo_ladder": photo_ladder_table()}
+    return tables | {name: training_table(name) for name in TRAININGS}
 
 
 def headlines() -> dict[str, str]:
@@ -145,12 +157,12 @@ def with_tables(text: str, tables: Mapping[str, str]) -> str:
     """Return a text with every marked table replaced.
 
     Raises:
-        ValueError: the text has no place for a table.
+        ValueError: the text has no place for a table, or more than one.
     """
     for name, made in tables.items():
         block = re.compile(rf"(<!-- {name} -->).*?(<!-- end -->)", re.DOTALL)
-        if not block.search(text):
-            raise ValueError(f"There is no place for {name}: add <!-- {name} --> and <!-- end -->.")
+        if (places := len(block.findall(text))) != 1:
+            raise ValueError(f"There are {places} places for {name}: there must be one <!-- {name} --> … <!-- end -->.")
         text = block.sub(lambda match, made=made: f"{match[1]}\n{made}\n{match[2]}", text)
     return text
 
